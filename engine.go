@@ -1,0 +1,82 @@
+package virtnet
+
+import (
+	"context"
+	"net"
+)
+
+// An Engine is the part of a network that knows how to reach a host and how to accept. Everything else is
+// the core's: addresses, ports, sockets, errors, shutdown.
+//
+// Its methods are called from many goroutines at once. The core cancels the contexts of running calls before
+// it calls Close. An engine may also implement [HostCloser].
+type Engine interface {
+	// VNetNewHost makes what a new host needs, and announces it to registry. The hostdata it announces tells
+	// VNetDial, possibly of another sub-network, where to connect.
+	VNetNewHost(ctx context.Context, hostname string, registry Registry) error
+
+	// VNetDial connects src, an address on this sub-network, to dst. dsthostdata is what the registry has for
+	// dst's host. src and dst carry this sub-network's own network name and must not be changed.
+	//
+	// It returns once the other side's core has accepted, with the connection, which the core wraps so that its
+	// LocalAddr is src and its RemoteAddr is addrAccept, the address that accepted. An error is bare: the core
+	// wraps it in a *net.OpError.
+	VNetDial(ctx context.Context, src, dst *Addr, dsthostdata string) (_ net.Conn, addrAccept *Addr, _ error)
+
+	// Close stops the engine: its connections end, and VNetNewHost and VNetDial fail from now on.
+	Close() error
+}
+
+// HostCloser is implemented by an [Engine] that keeps something per host. VNetCloseHost is called once the
+// host is down, without waiting for the registry; it must not block.
+type HostCloser interface {
+	VNetCloseHost(hostname string)
+}
+
+// A Notifier is how an engine tells the core what comes from the network. Its methods are safe to call from
+// many goroutines.
+type Notifier interface {
+	// VNetAccept asks the core to decide about an incoming connection from src to dst.
+	//
+	// On success an Accept call on the listener has taken it and waits for [Accept.Ack]. An error is bare
+	// (ErrConnRefused, a *net.AddrError that matches ErrNoHost, the context's error, a Down error): the engine, which still
+	// owns netconn, tells the dialler and closes it. With a context that is already done it succeeds only
+	// if that needs no waiting.
+	VNetAccept(ctx context.Context, src, dst *Addr, netconn net.Conn) (*Accept, error)
+
+	// VNetDown says that the network under the sub-network is gone, and why. All that is blocked on the
+	// sub-network ends with ErrNetDown; its Close returns err.
+	VNetDown(err error)
+}
+
+// Accept is a connection that the core is ready to take.
+type Accept struct {
+	// Addr is the address that accepts: the host that was dialled, with a port of the new connection's own.
+	Addr *Addr
+	// Ack takes exactly one value and never blocks: nil once the dialler has been told, from when the core owns
+	// the connection, or the error for which the acceptance is cancelled.
+	Ack chan error
+}
+
+// A Registry knows the hosts of a network. Its methods are called from many goroutines at once; the core
+// cancels the contexts of running calls before it calls Close. A registry may also implement [Withdrawer].
+type Registry interface {
+	// Announce says that this sub-network has the host. The name is unique in the whole network.
+	// The error is a *RegistryError with cause ErrRegistryDown, ErrHostDup, or another.
+	Announce(ctx context.Context, hostname, hostdata string) error
+
+	// Query returns what was announced for the host.
+	// The error is a *RegistryError with cause ErrRegistryDown, ErrNoHost, or another.
+	Query(ctx context.Context, hostname string) (hostdata string, _ error)
+
+	// Close withdraws what was announced through this registry and releases it. Operations in progress and
+	// later ones fail with ErrRegistryDown.
+	Close() error
+}
+
+// Withdrawer is implemented by a [Registry] that can take back an announcement, so that the name of a closed
+// host can be used again. Withdraw removes only what this registry announced with the same hostdata; the
+// core does not wait for it when it closes a host.
+type Withdrawer interface {
+	Withdraw(ctx context.Context, hostname, hostdata string) error
+}
