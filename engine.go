@@ -28,7 +28,7 @@ type Engine interface {
 }
 
 // HostCloser is implemented by an [Engine] that keeps something per host. VNetCloseHost is called once the
-// host is down, without waiting for the registry; it must not block.
+// host is down and before its name is free; it must not wait. It is not called when the sub-network closes.
 type HostCloser interface {
 	VNetCloseHost(hostname string)
 }

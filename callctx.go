@@ -1,0 +1,61 @@
+package virtnet
+
+import (
+	"context"
+	"sync"
+)
+
+// callCtx is the context of a call into an engine or a registry: it ends with the caller's context, or when
+// the host or sub-network that calls goes down. The two are joined only once somebody asks for Done, for a
+// call that needs no waiting should not pay for it.
+type callCtx struct {
+	context.Context                 // the caller's
+	life            context.Context // the host's or the sub-network's
+
+	mu     sync.Mutex // never held while waiting
+	joined context.Context
+	cancel context.CancelFunc
+}
+
+func (c *callCtx) Done() <-chan struct{} {
+	if c.Context.Done() == nil {
+		return c.life.Done()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.joined == nil {
+		joined, cancel := context.WithCancel(c.Context)
+		stop := context.AfterFunc(c.life, cancel)
+		c.joined = joined
+		c.cancel = func() { stop(); cancel() }
+	}
+	return c.joined.Done()
+}
+
+// AfterFunc is what context.AfterFunc looks for: with it, it needs no goroutine to wait for Done.
+func (c *callCtx) AfterFunc(f func()) (stop func() bool) {
+	var once sync.Once
+	run := func() { once.Do(f) }
+	stopCaller := context.AfterFunc(c.Context, run)
+	stopLife := context.AfterFunc(c.life, run)
+	return func() bool {
+		stopped := stopCaller()
+		return stopLife() && stopped
+	}
+}
+
+func (c *callCtx) Err() error {
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	return c.life.Err()
+}
+
+// end releases what the context holds. The call is over.
+func (c *callCtx) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		c.cancel()
+	}
+}

@@ -1,0 +1,201 @@
+package virtnet
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is a connection between two hosts. It is a net.Conn, and passes on what else its carrier can do: half
+// close, ReadFrom and WriteTo, SyscallConn.
+//
+// Its methods are safe for concurrent use, and a Read and a Write never wait for each other.
+type Conn struct {
+	host   *Host
+	local  Addr
+	remote *Addr // while it is being dialled, the address that was dialled
+
+	// down is set before the carrier is closed, so that whoever that interrupts finds it. It is atomic because
+	// every failed Read looks at it.
+	down atomic.Bool
+	// carrier is what the engine made. It is written once under host.mu, before anybody has the Conn but the host.
+	carrier net.Conn
+	// released is set by who closes the carrier: Close, or the shutdown of the host.
+	released atomic.Bool
+}
+
+var (
+	_ net.Conn      = (*Conn)(nil)
+	_ io.ReaderFrom = (*Conn)(nil)
+	_ io.WriterTo   = (*Conn)(nil)
+	_ syscall.Conn  = (*Conn)(nil)
+)
+
+// attach gives the connection its carrier, or closes that if the host went down meanwhile.
+func (c *Conn) attach(carrier net.Conn) error {
+	c.host.mu.Lock()
+	err := c.host.downErr()
+	if err == nil {
+		c.carrier = carrier // a shutdown that starts after this finds it
+	}
+	c.host.mu.Unlock()
+	if err != nil {
+		_ = carrier.Close()
+	}
+	return err
+}
+
+// LocalAddr returns the connection's own address, an *[Addr].
+func (c *Conn) LocalAddr() net.Addr { return &c.local }
+
+// RemoteAddr returns the address of the other end, an *[Addr].
+func (c *Conn) RemoteAddr() net.Addr { return c.remote }
+
+// NetConn returns the carrier: the connection that the network made for this one, e.g. a *net.TCPConn on
+// lonet. Reading, writing or closing it makes this connection's behaviour undefined.
+func (c *Conn) NetConn() net.Conn { return c.carrier }
+
+// Read reads from the connection. The error is io.EOF when the other end has closed, or a *net.OpError whose
+// Err is ErrSockDown, ErrHostDown, ErrNetDown, os.ErrDeadlineExceeded, or an error of the carrier.
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := c.carrier.Read(b)
+	if err != nil {
+		err = c.ioError("read", err)
+	}
+	return n, err
+}
+
+// Write writes to the connection. The error is a *net.OpError whose Err is ErrSockDown, ErrHostDown,
+// ErrNetDown, os.ErrDeadlineExceeded, or an error of the carrier.
+func (c *Conn) Write(b []byte) (int, error) {
+	n, err := c.carrier.Write(b)
+	if err != nil {
+		err = c.ioError("write", err)
+	}
+	return n, err
+}
+
+// Close closes the connection, and its port is free again. What is blocked on it ends with ErrSockDown. A
+// second Close returns nil.
+func (c *Conn) Close() error {
+	if c.down.Swap(true) {
+		return nil
+	}
+	c.host.unbind(c, c.local.Port)
+	if err := c.release(); err != nil {
+		return c.opError("close", bare(err))
+	}
+	return nil
+}
+
+func (c *Conn) shutdown() {
+	c.host.mu.Lock()
+	attached := c.carrier != nil // if not, who dials or accepts finds the host down
+	c.host.mu.Unlock()
+	if attached {
+		_ = c.release()
+	}
+}
+
+// release closes the carrier, once.
+func (c *Conn) release() error {
+	if c.released.Swap(true) {
+		return nil
+	}
+	return c.carrier.Close()
+}
+
+// CloseWrite ends what this end sends: once the other end has read it, its Read returns io.EOF. Reading goes
+// on. The error matches errors.ErrUnsupported if the network has no half close.
+func (c *Conn) CloseWrite() error {
+	if hc, ok := c.carrier.(interface{ CloseWrite() error }); ok {
+		return c.closeHalf(hc.CloseWrite())
+	}
+	return c.closeHalf(errors.ErrUnsupported)
+}
+
+// CloseRead ends reading on this end. What the other end sends is discarded, or fails there, as the carrier
+// has it. The error matches errors.ErrUnsupported if the network has no half close.
+func (c *Conn) CloseRead() error {
+	if hc, ok := c.carrier.(interface{ CloseRead() error }); ok {
+		return c.closeHalf(hc.CloseRead())
+	}
+	return c.closeHalf(errors.ErrUnsupported)
+}
+
+func (c *Conn) closeHalf(err error) error {
+	if err != nil {
+		err = c.ioError("close", err)
+	}
+	return err
+}
+
+// SetDeadline sets the deadlines of reads and writes, as net.Conn has it.
+func (c *Conn) SetDeadline(t time.Time) error { return c.set(c.carrier.SetDeadline(t)) }
+
+// SetReadDeadline sets the deadline of reads, as net.Conn has it.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.set(c.carrier.SetReadDeadline(t)) }
+
+// SetWriteDeadline sets the deadline of writes, as net.Conn has it.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.set(c.carrier.SetWriteDeadline(t)) }
+
+func (c *Conn) set(err error) error {
+	if err == nil {
+		return nil
+	}
+	if down := c.downErr(); down != nil {
+		err = down
+	}
+	return &net.OpError{Op: "set", Net: c.local.Net, Addr: &c.local, Err: bare(err)}
+}
+
+// SyscallConn returns the carrier's raw connection, where it has one: on lonet, for socket options. The error
+// matches errors.ErrUnsupported elsewhere.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.carrier.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
+}
+
+// downErr returns what is down, the widest first, or nil.
+func (c *Conn) downErr() error {
+	if err := c.host.downErr(); err != nil {
+		return err
+	}
+	if c.down.Load() {
+		return ErrSockDown
+	}
+	return nil
+}
+
+// ioError is what an error of the carrier means. If this end is down, that is the reason for whatever the
+// carrier says.
+func (c *Conn) ioError(op string, err error) error {
+	if down := c.downErr(); down != nil {
+		return c.opError(op, down)
+	}
+	if err == io.EOF {
+		return err
+	}
+	return c.opError(op, bare(err))
+}
+
+// bare takes the carrier's addresses off an error.
+func bare(err error) error {
+	if oe, ok := err.(*net.OpError); ok {
+		return oe.Err
+	}
+	return err
+}
+
+func (c *Conn) opError(op string, err error) error {
+	e := &net.OpError{Op: op, Net: c.local.Net, Source: &c.local, Err: err}
+	if c.remote != nil {
+		e.Addr = c.remote
+	}
+	return e
+}

@@ -1,0 +1,214 @@
+package virtnet
+
+import (
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"github.com/virtnet/virtnet/xnet"
+)
+
+// A Host is a host of a virtual network: it dials and listens under its name, at ports of its own.
+//
+// Its methods are safe for concurrent use.
+type Host struct {
+	subnet *SubNetwork
+	name   string
+	reason error // why a host that never was up is down; see DownHost
+
+	life context.Context // ends when the host goes down
+	kill context.CancelFunc
+	// down is set before life ends and before any socket is shut down, so that whoever is interrupted finds it.
+	// It is atomic because every failed Read looks at it.
+	down atomic.Bool
+
+	// Guarded by subnet.mu.
+	made     bool   // NewHost has succeeded
+	hostdata string // what was announced; constant once made
+
+	// mu guards the ports, and the queues of the listeners. It is never held while waiting, or while
+	// calling the engine, a connection of its, or a context.
+	mu    sync.Mutex
+	ports ports
+}
+
+var _ xnet.Networker = (*Host)(nil)
+
+// DownHost returns a host that is down and every operation of which fails with reason. It is for networks
+// whose way to make a host has no room for an error.
+func (n *SubNetwork) DownHost(name string, reason error) *Host {
+	h := &Host{subnet: n, name: name, reason: reason}
+	h.life, h.kill = context.WithCancel(n.life)
+	h.kill()
+	h.down.Store(true)
+	return h
+}
+
+// Network returns the full name of the network.
+func (h *Host) Network() string { return h.subnet.network }
+
+// Name returns the host's name.
+func (h *Host) Name() string { return h.name }
+
+// Close takes the host down: its connections and listeners are closed, and what is blocked on them or on
+// the host ends with ErrHostDown. Its name is free again. A second Close returns nil.
+func (h *Host) Close() error {
+	if !h.shutdown() {
+		return nil
+	}
+	return h.subnet.hostClosed(h)
+}
+
+// shutdown interrupts everything on the host. It tells whether the host was up.
+func (h *Host) shutdown() bool {
+	if h.down.Swap(true) {
+		return false
+	}
+	h.kill()
+	h.mu.Lock()
+	socks := h.ports.all()
+	h.mu.Unlock()
+	for _, s := range socks {
+		s.shutdown()
+	}
+	return true
+}
+
+// downErr returns what is down, the widest first, or nil.
+func (h *Host) downErr() error {
+	switch {
+	case h.reason != nil:
+		return h.reason
+	case h.subnet.down.Load():
+		return ErrNetDown
+	case h.down.Load():
+		return ErrHostDown
+	}
+	return nil
+}
+
+// bind puts s at port, or at the lowest free port if port is 0. It returns the port, also if the host is
+// down: an error that shows it is easier to read.
+func (h *Host) bind(s socket, port int) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	bound := h.ports.put(s, port)
+	if bound == 0 {
+		bound = port
+		s = nil
+	}
+	// A shutdown that starts after this finds the socket.
+	if err := h.downErr(); err != nil {
+		if s != nil {
+			h.ports.remove(s, bound)
+		}
+		return bound, err
+	}
+	if s == nil {
+		return bound, ErrAddrAlreadyUsed
+	}
+	return bound, nil
+}
+
+func (h *Host) unbind(s socket, port int) {
+	h.mu.Lock()
+	h.ports.remove(s, port)
+	h.mu.Unlock()
+}
+
+// Dial connects to addr, "host:port"; an empty host is this one. It returns once an Accept has taken the
+// connection.
+//
+// The error is a *net.OpError whose Err is ErrNoHost (in a *RegistryError or *net.AddrError), ErrConnRefused,
+// ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, the error of ctx, or an error of
+// the network's engine.
+func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
+	c := &Conn{host: h, local: Addr{Net: h.subnet.network, Host: h.name}}
+	port, err := h.bind(c, 0)
+	c.local.Port = port
+	dst, perr := parseAddr(h.subnet.network, addr)
+	if perr == nil {
+		if dst.Host == "" {
+			dst.Host = h.name
+		}
+		c.remote = &dst
+		if err == nil {
+			err = h.dial(ctx, c)
+		}
+	} else if err == nil {
+		err = perr
+	}
+	if err != nil {
+		h.unbind(c, port)
+		return nil, c.opError("dial", err)
+	}
+	return c, nil
+}
+
+// dial connects c to its remote address.
+func (h *Host) dial(ctx context.Context, c *Conn) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	call := &callCtx{Context: ctx, life: h.life}
+	defer call.end()
+	hostdata, err := h.subnet.registry.Query(call, c.remote.Host)
+	if err == nil {
+		var carrier net.Conn
+		var accepted *Addr
+		if carrier, accepted, err = h.subnet.engine.VNetDial(call, &c.local, c.remote, hostdata); err == nil {
+			c.remote = accepted
+			return c.attach(carrier)
+		}
+	}
+	if down := h.downErr(); down != nil {
+		return down
+	}
+	return callError(ctx, err)
+}
+
+// DialContext is Dial for users of the signature of [net.Dialer.DialContext], such as
+// net/http.Transport. The network is "tcp", the name of this network, or empty.
+func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	switch network {
+	case "tcp", "", h.subnet.network:
+		return h.Dial(ctx, addr)
+	}
+	return nil, &net.OpError{Op: "dial", Net: h.subnet.network, Err: net.UnknownNetworkError(network)}
+}
+
+// Listen starts to listen at laddr, "host:port". The host is this one, or empty. Port 0, or an empty laddr,
+// takes the lowest free port.
+//
+// The error is a *net.OpError whose Err is ErrAddrAlreadyUsed, ErrAddrNoListen for another host's name,
+// ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, or the error of ctx.
+func (h *Host) Listen(ctx context.Context, laddr string) (xnet.Listener, error) {
+	if laddr == "" {
+		laddr = ":0"
+	}
+	a, err := parseAddr(h.subnet.network, laddr)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: h.subnet.network, Err: err}
+	}
+	if a.Host == "" {
+		a.Host = h.name
+	}
+	l := &listener{host: h, addr: a}
+	switch {
+	case a.Host != h.name:
+		err = ErrAddrNoListen
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	}
+	if down := h.downErr(); down != nil && err != nil {
+		err = down
+	}
+	if err == nil {
+		l.addr.Port, err = h.bind(l, a.Port)
+	}
+	if err != nil {
+		return nil, l.opError("listen", err)
+	}
+	return l, nil
+}

@@ -1,0 +1,121 @@
+package lonet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/virtnet/virtnet"
+	"github.com/virtnet/virtnet/lonet/internal/registry"
+)
+
+// Config has the settings of a sub-network. The zero value is what [Join] uses.
+type Config struct {
+	// TempDir is the directory in which the directory "lonet" is. Empty means os.TempDir(). All processes of a
+	// network must agree on it.
+	TempDir string
+
+	// Backlog is how many dials may wait at one listener for an Accept; the next is refused. 0 means 4096.
+	// Negative means none: a dial succeeds only while an Accept waits.
+	Backlog int
+
+	// HandshakeTimeout is how long who connects may take to say what it wants. 0 or negative means 10 s.
+	HandshakeTimeout time.Duration
+
+	// HalfOpen is how many may be connected at once who have not said yet what they want. At the limit, the
+	// one who has been silent longest is dropped. 0 or negative means 1024.
+	HalfOpen int
+
+	// Log gets what happens between processes and concerns no call: at level Warn that no connection can be
+	// accepted for want of descriptors or memory, at level Debug each incoming connection that was turned away. nil
+	// means no log.
+	Log *slog.Logger
+}
+
+func (c Config) handshakeTimeout() time.Duration {
+	if c.HandshakeTimeout <= 0 {
+		return 10 * time.Second
+	}
+	return c.HandshakeTimeout
+}
+
+func (c Config) halfOpen() int {
+	if c.HalfOpen <= 0 {
+		return 1024
+	}
+	return c.HalfOpen
+}
+
+func (c Config) log() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}
+
+// Join joins the network and returns this process's sub-network, which has no hosts yet. A network that isn't
+// there is made. An empty name makes a new network with a name that no other has; [virtnet.SubNetwork.Network]
+// tells it, behind "lonet".
+//
+// The name follows the rules of [virtnet.SubNetwork.NewHost]. A process may join a network more than once.
+func Join(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
+	return Config{}.Join(ctx, network)
+}
+
+// Join is the package's function Join with these settings.
+func (c Config) Join(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
+	n, err := c.join(ctx, network)
+	if err != nil {
+		return nil, fmt.Errorf("lonet: join %q: %w", network, err)
+	}
+	return n, nil
+}
+
+func (c Config) join(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
+	for {
+		osl, err := listen(ctx)
+		if err != nil {
+			return nil, err
+		}
+		reg, err := registry.Config{TempDir: c.TempDir}.Open(ctx, network, osl.Addr().String(), probe)
+		if err != nil {
+			_ = osl.Close()
+			if errors.Is(err, registry.ErrMarked) && ctx.Err() == nil {
+				continue
+			}
+			return nil, err
+		}
+		return c.start(reg, osl), nil
+	}
+}
+
+// listen makes the socket on which the sub-network accepts for all its hosts. It needs none of what
+// package net turns on by default: there is nothing between two ends on one machine to keep alive, or to route around.
+func listen(ctx context.Context) (*net.TCPListener, error) {
+	lc := net.ListenConfig{KeepAlive: -1}
+	lc.SetMultipathTCP(false)
+	l, err := lc.Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	return l.(*net.TCPListener), nil
+}
+
+// start makes a sub-network of what Join has opened.
+func (c Config) start(reg *registry.Registry, osl *net.TCPListener) *virtnet.SubNetwork {
+	e := &engine{
+		network:  "lonet" + reg.Network(),
+		osl:      osl,
+		registry: reg,
+		log:      c.log(),
+		halfOpen: halfOpen{limit: c.halfOpen(), timeout: c.handshakeTimeout()},
+	}
+	e.life, e.kill = context.WithCancel(context.Background())
+	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, reg)
+	e.notifier = notifier
+	e.serving.Go(e.serve)
+	return n
+}

@@ -1,0 +1,118 @@
+package lonet
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/virtnet/virtnet"
+)
+
+var errBadReply = errors.New("protocol error: invalid dial reply")
+
+// VNetDial connects to the process of dst's host and shakes hands with it.
+func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr string) (net.Conn, *virtnet.Addr, error) {
+	d := net.Dialer{KeepAlive: -1} // on one machine a connection isn't lost without a word
+	c, err := d.DialContext(ctx, "tcp4", osladdr)
+	if err != nil {
+		return nil, nil, e.dialError(ctx, dst, osladdr, err)
+	}
+	conn := c.(*net.TCPConn)
+	accepted, surplus, err := e.outgoing(ctx, src, dst, osladdr, conn)
+	if err != nil {
+		_ = conn.SetLinger(0) // a reset says more clearly than an end of file that the dial was given up
+		_ = conn.Close()
+		return nil, nil, e.dialError(ctx, dst, osladdr, err)
+	}
+	return withSurplus(conn, surplus), accepted, nil
+}
+
+// suspectAfter is how long a dial waits for the reply before it asks whether the one it waits for is the
+// process of that host at all: another program may have got the port of one that has died.
+const suspectAfter = 100 * time.Millisecond
+
+// outgoing is the dialler's side of the handshake. It returns the address that accepted, and what came behind
+// the reply.
+func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr string, conn *net.TCPConn) (accepted *virtnet.Addr, surplus []byte, err error) {
+	buf := lineBuffers.Get().(*lineBuffer)
+	defer lineBuffers.Put(buf)
+
+	interrupt := func() { _ = conn.SetDeadline(aLongTimeAgo) }
+	proceed := context.AfterFunc(ctx, interrupt)
+	gone := false
+	asking, stopAsking := context.WithCancel(context.Background())
+	defer stopAsking()
+	suspect := runLater(suspectAfter, func() {
+		if gone = e.registry.Gone(asking, dst.Host, osladdr); gone {
+			interrupt()
+		}
+	})
+
+	_, err = conn.Write(request{e.network, src.String(), dst.String()}.append(buf[:0]))
+	var line []byte
+	if err == nil {
+		line, surplus, err = readLine(conn, buf)
+	}
+	suspect.stop(stopAsking)
+	switch {
+	case !proceed():
+		return nil, nil, ctx.Err() // the deadline is being set, so the connection can't be used
+	case gone:
+		return nil, nil, &goneError{dst.Host, osladdr}
+	case err != nil:
+		return nil, nil, err
+	}
+	rep, ok := parseReply(line)
+	if !ok {
+		return nil, nil, errBadReply
+	}
+	accepted, err = rep.check(dst)
+	return accepted, bytes.Clone(surplus), err
+}
+
+// dialError is what the user is told of a dial that failed.
+func (e *engine) dialError(ctx context.Context, dst *virtnet.Addr, osladdr string, err error) error {
+	if oe, ok := err.(*net.OpError); ok {
+		err = oe.Err // its addresses are not those of the user's network
+	}
+	switch {
+	case errors.Is(err, virtnet.ErrConnRefused), errors.Is(err, virtnet.ErrNoHost):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err): // package net looks at a context's deadline by its own clock
+		return context.DeadlineExceeded
+	case errors.Is(err, syscall.ECONNREFUSED) || ended(err):
+		// The process of the host has ended its socket, or itself.
+		if e.registry.Gone(ctx, dst.Host, osladdr) {
+			return &goneError{dst.Host, osladdr}
+		}
+		return virtnet.ErrConnRefused
+	}
+	return fmt.Errorf("lonet: connect %s: %w", osladdr, err)
+}
+
+func isTimeout(err error) bool {
+	t, ok := err.(net.Error)
+	return ok && t.Timeout()
+}
+
+// ended tells whether the connection ended before there was a reply.
+func ended(err error) bool {
+	return errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// goneError is the refusal of a dial to a host whose process is dead.
+type goneError struct{ host, osladdr string }
+
+func (e *goneError) Error() string {
+	return fmt.Sprintf("%s: the process of host %q (%s) is gone", virtnet.ErrConnRefused, e.host, e.osladdr)
+}
+
+func (e *goneError) Unwrap() error { return virtnet.ErrConnRefused }
