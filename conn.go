@@ -23,6 +23,8 @@ type Conn struct {
 	down atomic.Bool
 	// carrier is what the engine made. It is written once under host.mu, before anybody has the Conn but the host.
 	carrier net.Conn
+	// accept is what the engine gets for an incoming connection; here because it lives as long.
+	accept Accept
 	// released is set by who closes the carrier: Close, or the shutdown of the host.
 	released atomic.Bool
 }

@@ -49,6 +49,14 @@ type Notifier interface {
 	VNetDown(err error)
 }
 
+// A Connecter is what the Notifier of [NewSubNetwork] also is, for an engine in whose process both ends of a
+// connection are, so that there is nobody to tell and nothing that can fail once a dial is accepted. VNetConnect is
+// VNetAccept without the Ack: when it succeeds the connection is accepted, at addrAccept, and the core owns
+// netconn.
+type Connecter interface {
+	VNetConnect(ctx context.Context, src, dst *Addr, netconn net.Conn) (addrAccept *Addr, _ error)
+}
+
 // Accept is a connection that the core is ready to take.
 type Accept struct {
 	// Addr is the address that accepts: the host that was dialled, with a port of the new connection's own.

@@ -127,14 +127,16 @@ func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	c := &Conn{host: h, local: Addr{Net: h.subnet.network, Host: h.name}}
 	port, err := h.bind(c, 0)
 	c.local.Port = port
+	call := &dialCall{callCtx: callCtx{Context: ctx, life: h.life}}
 	dst, perr := parseAddr(h.subnet.network, addr)
 	if perr == nil {
 		if dst.Host == "" {
 			dst.Host = h.name
 		}
-		c.remote = &dst
+		call.dst = dst
+		c.remote = &call.dst
 		if err == nil {
-			err = h.dial(ctx, c)
+			err = h.dial(call, c)
 		}
 	} else if err == nil {
 		err = perr
@@ -146,18 +148,24 @@ func (h *Host) Dial(ctx context.Context, addr string) (net.Conn, error) {
 	return c, nil
 }
 
-// dial connects c to its remote address.
-func (h *Host) dial(ctx context.Context, c *Conn) error {
+// dialCall is what a call to the engine for a dial is made with, in one piece.
+type dialCall struct {
+	callCtx
+	dst Addr
+}
+
+// dial connects c to the address that is dialled.
+func (h *Host) dial(call *dialCall, c *Conn) error {
+	ctx := call.Context // the caller's
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	call := &callCtx{Context: ctx, life: h.life}
 	defer call.end()
-	hostdata, err := h.subnet.registry.Query(call, c.remote.Host)
+	hostdata, err := h.subnet.registry.Query(call, call.dst.Host)
 	if err == nil {
 		var carrier net.Conn
 		var accepted *Addr
-		if carrier, accepted, err = h.subnet.engine.VNetDial(call, &c.local, c.remote, hostdata); err == nil {
+		if carrier, accepted, err = h.subnet.engine.VNetDial(call, &c.local, &call.dst, hostdata); err == nil {
 			c.remote = accepted
 			return c.attach(carrier)
 		}

@@ -12,6 +12,8 @@ import (
 // second does the work of both sides: it takes the first of the other kind out of its queue, and gives the
 // connection its port. All of that happens under host.mu, so that a dial or Accept whose context ends either
 // still is in its queue, and leaves it, or was taken, and then the result counts.
+//
+// An accepted dial is settled at once (VNetConnect), or when the engine says so (VNetAccept, Ack).
 type listener struct {
 	host *Host
 	addr Addr
@@ -20,24 +22,34 @@ type listener struct {
 	closed  bool
 	dials   queue[dialler]  // they wait for an Accept
 	accepts queue[acceptor] // they wait for a dial
-	taken   queue[acceptor] // they have a dial, and wait for the engine's word on Ack
+	taken   queue[acceptor] // they have a dial, and wait for the engine's word
+	// Those that are done, to serve again: as many as ever waited at once.
+	spareDials   queue[dialler]
+	spareAccepts queue[acceptor]
 }
 
 var _ xnet.Listener = (*listener)(nil)
 
-// dialler is a VNetAccept that waits for an Accept.
+// dialler is a dial that waits for an Accept.
 type dialler struct {
-	src     *Addr
-	carrier net.Conn
-	ready   chan *Accept // takes one value: the Accept, or nil when the listener went down
+	dial
+	accepted *Conn         // what became of it; nil if the listener went down. Read once done has a value
+	done     chan struct{} // takes one value
 }
 
-// acceptor is an Accept call that waits. What wakes it is a value on Accept.Ack: the engine's, or
+// dial is what an engine asks the core to accept.
+type dial struct {
+	src     *Addr
+	carrier net.Conn
+	settled bool // once accepted; otherwise the engine's word is waited for
+}
+
+// acceptor is an Accept call that waits. What wakes it is a value on ack: the engine's word, or
 // errInterrupted.
 type acceptor struct {
-	Accept
+	ack     chan error
 	conn    *Conn    // the connection, once there is a dial
-	carrier net.Conn // what it runs on; the engine's until Ack
+	carrier net.Conn // what it will run on
 }
 
 // errInterrupted wakes an acceptor because the listener went down.
@@ -51,7 +63,7 @@ func (l *listener) Addr() net.Addr { return &l.addr }
 // The error is a *net.OpError whose Err is ErrSockDown, ErrHostDown, ErrNetDown or the error of ctx.
 func (l *listener) Accept(ctx context.Context) (net.Conn, error) {
 	for {
-		c, err := l.acceptOne(ctx)
+		c, err := l.accept(ctx)
 		switch {
 		case err != nil:
 			return nil, l.opError("accept", err)
@@ -61,48 +73,69 @@ func (l *listener) Accept(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-// acceptOne takes the next dial. It returns nil, nil for one that was given up before it could be answered.
-func (l *listener) acceptOne(ctx context.Context) (*Conn, error) {
+// accept takes the next dial. It returns nil, nil for one that was given up before it could be answered.
+func (l *listener) accept(ctx context.Context) (*Conn, error) {
 	h := l.host
-	w := &item[acceptor]{value: acceptor{Accept: Accept{Ack: make(chan error, 1)}}}
 	h.mu.Lock()
 	if err := l.downErr(); err != nil {
 		h.mu.Unlock()
 		return nil, err
 	}
+	var w *item[acceptor]
 	if d := l.dials.pop(); d != nil {
-		l.take(w, d.value.src, d.value.carrier)
-		h.mu.Unlock()
-		d.value.ready <- &w.value.Accept
+		c := l.newConn(d.value.src)
+		settled := d.value.settled
+		if settled {
+			c.carrier = d.value.carrier
+		} else {
+			w = l.take(c, d.value.carrier, nil)
+		}
+		d.value.accepted = c
+		d.value.done <- struct{}{} // it has room, so nobody waits with mu held
+		if settled {
+			h.mu.Unlock()
+			return c, nil
+		}
 	} else {
 		if err := ctx.Err(); err != nil {
 			h.mu.Unlock()
 			return nil, err
 		}
+		w = l.newAcceptor()
 		l.accepts.push(w)
-		h.mu.Unlock()
 	}
+	h.mu.Unlock()
+	return l.wait(ctx, w)
+}
 
-	err := l.wait(ctx, w)
+// wait waits until w has a dial that is settled.
+func (l *listener) wait(ctx context.Context, w *item[acceptor]) (*Conn, error) {
+	err := l.waitAck(ctx, w)
 
+	h := l.host
 	h.mu.Lock()
+	c, carrier := w.value.conn, w.value.carrier
 	w.leave()
-	c := w.value.conn
 	if err != nil && c != nil {
 		h.ports.remove(c, c.local.Port)
+	}
+	if err != errInterrupted {
+		l.release(w)
 	}
 	down := l.downErr()
 	h.mu.Unlock()
 	switch {
+	case err == nil && carrier == nil: // attached already
+		return c, nil
 	case err == nil:
-		if err := c.attach(w.value.carrier); err != nil {
+		if err := c.attach(carrier); err != nil {
 			h.unbind(c, c.local.Port)
 			return nil, err
 		}
 		return c, nil
 	case err == errInterrupted:
 		if c != nil {
-			go w.value.abandon()
+			go abandon(w.value.ack, carrier)
 		}
 		return nil, down
 	case c == nil: // the context's
@@ -111,9 +144,9 @@ func (l *listener) acceptOne(ctx context.Context) (*Conn, error) {
 	return nil, nil
 }
 
-// wait waits for a word on Ack, and returns it, or the context's error if no dial came before that.
-func (l *listener) wait(ctx context.Context, w *item[acceptor]) error {
-	ack := w.value.Ack
+// waitAck waits for a word on ack, and returns it, or the context's error if no dial came before that.
+func (l *listener) waitAck(ctx context.Context, w *item[acceptor]) error {
+	ack := w.value.ack
 	if ctx.Done() == nil {
 		return <-ack
 	}
@@ -134,36 +167,32 @@ func (l *listener) wait(ctx context.Context, w *item[acceptor]) error {
 	return <-ack // it was taken, or interrupted
 }
 
-// abandon waits for the engine's word on a connection that nobody wants any more.
-func (a *acceptor) abandon() {
-	if err := <-a.Ack; err == nil {
-		_ = a.carrier.Close() // it was to be a connection of a host that is down
+// abandon waits for the engine's word on a connection that was to be one of a host that is down.
+func abandon(ack <-chan error, carrier net.Conn) {
+	if err := <-ack; err == nil {
+		_ = carrier.Close()
 	}
 }
 
-// take makes w the acceptor of a dial, with a connection at a port of its own. It is called with host.mu held.
-func (l *listener) take(w *item[acceptor], src *Addr, carrier net.Conn) {
-	c := &Conn{host: l.host, local: Addr{l.addr.Net, l.addr.Host, 0}, remote: src}
-	c.local.Port = l.host.ports.put(c, 0)
-	w.value.Addr = &c.local
-	w.value.conn = c
-	w.value.carrier = carrier
-	w.leave()
-	l.taken.push(w)
-}
-
-// accept is VNetAccept for a host that is here.
-func (h *Host) accept(ctx context.Context, src, dst *Addr, carrier net.Conn) (*Accept, error) {
+// accept is VNetAccept and VNetConnect for a host that is here.
+func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
 	h.mu.Lock()
-	l, ok := h.ports.get(dst.Port).(*listener)
+	l, ok := h.ports.get(port).(*listener)
 	if !ok || l.downErr() != nil {
 		h.mu.Unlock()
 		return nil, ErrConnRefused
 	}
 	if w := l.accepts.pop(); w != nil {
-		l.take(w, src, carrier)
+		c := l.newConn(d.src)
+		if d.settled {
+			c.carrier = d.carrier
+			w.value.conn = c
+			w.value.ack <- nil // it has room, so nobody waits with mu held
+		} else {
+			l.take(c, d.carrier, w)
+		}
 		h.mu.Unlock()
-		return &w.value.Accept, nil
+		return c, nil
 	}
 	if l.dials.n >= h.subnet.backlog {
 		h.mu.Unlock()
@@ -173,30 +202,90 @@ func (h *Host) accept(ctx context.Context, src, dst *Addr, carrier net.Conn) (*A
 		h.mu.Unlock()
 		return nil, err
 	}
-	d := &item[dialler]{value: dialler{src, carrier, make(chan *Accept, 1)}}
-	l.dials.push(d)
+	w := l.newDialler()
+	w.value.dial = d
+	l.dials.push(w)
 	h.mu.Unlock()
+	return l.waitDial(ctx, w)
+}
 
-	var a *Accept
+// waitDial waits until an Accept has taken the dial.
+func (l *listener) waitDial(ctx context.Context, w *item[dialler]) (*Conn, error) {
+	h := l.host
 	select {
-	case a = <-d.value.ready:
+	case <-w.value.done:
+		h.mu.Lock()
 	case <-ctx.Done():
 		h.mu.Lock()
-		waiting := d.in != nil
-		d.leave()
-		h.mu.Unlock()
-		if waiting {
+		if w.in != nil {
+			w.leave()
+			l.releaseDial(w)
+			h.mu.Unlock()
 			return nil, ctx.Err()
 		}
-		a = <-d.value.ready // it is there, or about to be
+		<-w.value.done // a result beats a cancellation; the value is there
 	}
-	if a != nil {
-		return a, nil
-	}
-	if h.subnet.down.Load() {
+	c := w.value.accepted
+	l.releaseDial(w)
+	h.mu.Unlock()
+	switch {
+	case c != nil:
+		return c, nil
+	case h.subnet.down.Load():
 		return nil, ErrNetDown
 	}
 	return nil, ErrConnRefused
+}
+
+// newConn makes the connection of an accepted dial, at a port of its own. It is called with host.mu held.
+func (l *listener) newConn(src *Addr) *Conn {
+	c := &Conn{host: l.host, local: Addr{l.addr.Net, l.addr.Host, 0}, remote: src}
+	c.local.Port = l.host.ports.put(c, 0)
+	return c
+}
+
+// take lets w, or a new acceptor, wait for the engine's word on c. It is called with host.mu held.
+func (l *listener) take(c *Conn, carrier net.Conn, w *item[acceptor]) *item[acceptor] {
+	if w == nil {
+		w = l.newAcceptor()
+	}
+	w.value.conn, w.value.carrier = c, carrier
+	c.accept = Accept{Addr: &c.local, Ack: w.value.ack}
+	l.taken.push(w)
+	return w
+}
+
+// newAcceptor returns what an Accept waits with. It is called with host.mu held.
+func (l *listener) newAcceptor() *item[acceptor] {
+	if w := l.spareAccepts.pop(); w != nil {
+		return w
+	}
+	return &item[acceptor]{value: acceptor{ack: make(chan error, 1)}}
+}
+
+// release keeps w for later calls. The engine has sent its one value on ack, or has never seen it. It is
+// called with host.mu held.
+func (l *listener) release(w *item[acceptor]) {
+	select {
+	case <-w.value.ack: // an interruption that came too late
+	default:
+	}
+	w.value.conn, w.value.carrier = nil, nil
+	l.spareAccepts.push(w)
+}
+
+// newDialler returns what a dial waits with. It is called with host.mu held.
+func (l *listener) newDialler() *item[dialler] {
+	if w := l.spareDials.pop(); w != nil {
+		return w
+	}
+	return &item[dialler]{value: dialler{done: make(chan struct{}, 1)}}
+}
+
+// releaseDial keeps w for later calls. It is called with host.mu held.
+func (l *listener) releaseDial(w *item[dialler]) {
+	w.value.dial, w.value.accepted = dial{}, nil
+	l.spareDials.push(w)
 }
 
 // Close stops listening: pending and later Accepts fail with ErrSockDown, waiting dials are refused, and the
@@ -219,13 +308,13 @@ func (l *listener) shutdown() {
 
 // interrupt wakes everybody who waits at the listener. It is called with host.mu held.
 func (l *listener) interrupt() {
-	for d := l.dials.pop(); d != nil; d = l.dials.pop() {
-		d.value.ready <- nil
+	for w := l.dials.pop(); w != nil; w = l.dials.pop() {
+		w.value.done <- struct{}{}
 	}
 	for _, q := range []*queue[acceptor]{&l.accepts, &l.taken} {
 		for w := q.pop(); w != nil; w = q.pop() {
 			select {
-			case w.value.Ack <- errInterrupted:
+			case w.value.ack <- errInterrupted:
 			default: // the engine's word is there already
 			}
 		}

@@ -9,9 +9,28 @@ import (
 // for engines.
 type notifier SubNetwork
 
-var _ Notifier = (*notifier)(nil)
+var (
+	_ Notifier  = (*notifier)(nil)
+	_ Connecter = (*notifier)(nil)
+)
 
 func (nn *notifier) VNetAccept(ctx context.Context, src, dst *Addr, netconn net.Conn) (*Accept, error) {
+	c, err := nn.accept(ctx, dial{src, netconn, false}, dst)
+	if err != nil {
+		return nil, err
+	}
+	return &c.accept, nil
+}
+
+func (nn *notifier) VNetConnect(ctx context.Context, src, dst *Addr, netconn net.Conn) (*Addr, error) {
+	c, err := nn.accept(ctx, dial{src, netconn, true}, dst)
+	if err != nil {
+		return nil, err
+	}
+	return &c.local, nil
+}
+
+func (nn *notifier) accept(ctx context.Context, d dial, dst *Addr) (*Conn, error) {
 	n := (*SubNetwork)(nn)
 	n.mu.Lock()
 	h := n.hosts[dst.Host]
@@ -22,7 +41,7 @@ func (nn *notifier) VNetAccept(ctx context.Context, src, dst *Addr, netconn net.
 	case h == nil:
 		return nil, &noHostAt{net.AddrError{Err: ErrNoHost.Error(), Addr: dst.String()}}
 	}
-	return h.accept(ctx, src, dst, netconn)
+	return h.accept(ctx, d, dst.Port)
 }
 
 func (nn *notifier) VNetDown(err error) { (*SubNetwork)(nn).shutdown(err) }

@@ -244,7 +244,7 @@ func (n *SubNetwork) Close() error {
 	defer close(n.closed)
 
 	n.shutdown(nil)
-	n.kill() // a VNetDown that came first may not have got to it yet
+	n.kill()                                                            // a VNetDown that came first may not have got to it yet
 	err := errors.Join(n.downErr, n.engine.Close(), n.registry.Close()) // nobody writes downErr any more
 	if err != nil {
 		return fmt.Errorf("virtnet %q: close: %w", n.network, err)

@@ -49,7 +49,7 @@ func (c Config) New(name string) *Network {
 	r := newRegistry("ram(" + network + ")")
 	e := &engine{buffer: c.buffer(), registry: r}
 	subnet, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(network, e, r)
-	e.notifier = notifier
+	e.core = notifier.(virtnet.Connecter)
 	return &Network{subnet: subnet}
 }
 
@@ -89,7 +89,7 @@ func (n *Network) Host(name string) *virtnet.Host {
 type engine struct {
 	buffer   int
 	registry *registry
-	notifier virtnet.Notifier // constant once New has returned
+	core     virtnet.Connecter // constant once New has returned
 }
 
 var (
@@ -107,13 +107,9 @@ func (e *engine) VNetCloseHost(hostname string) { e.registry.remove(hostname) }
 
 func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, _ string) (net.Conn, *virtnet.Addr, error) {
 	c, s := pipe.New(e.buffer)
-	a, err := e.notifier.VNetAccept(ctx, src, dst, s)
-	if err != nil {
-		return nil, nil, err // nobody has seen the pipe, so there is nothing to close
-	}
-	// From here on nothing can go wrong: the dial has succeeded on both sides, whatever becomes of ctx.
-	a.Ack <- nil
-	return c, a.Addr, nil
+	// If it fails nobody has seen the pipe, so there is nothing to close.
+	accepted, err := e.core.VNetConnect(ctx, src, dst, s)
+	return c, accepted, err
 }
 
 // Close has nothing to do: the pipes belong to the connections, which the core closes.

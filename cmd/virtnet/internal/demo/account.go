@@ -1,0 +1,137 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+	"unicode/utf8"
+)
+
+// An account is how the story is told. One goroutine has it.
+type account interface {
+	step(n int, title string)     // a part begins
+	say(text string)              // a fact
+	check(held bool, text string) // something that had to be shown, and whether it was
+	progress(text string)         // how far it is; replaces the last one
+	event(e event)                // a process has told something
+	end(err error, checks int)    // the outcome, and how much was checked
+}
+
+// A text is an account for people.
+type text struct {
+	out      io.Writer
+	terminal bool
+	begun    time.Time
+	width    int       // of the progress that is on the line, in columns
+	last     time.Time // when progress was last written
+}
+
+func newText(out io.Writer, terminal bool) *text {
+	return &text{out: out, terminal: terminal, begun: time.Now(), last: time.Now()}
+}
+
+// line writes a line, over the progress if there is one.
+func (t *text) line(format string, args ...any) {
+	s := fmt.Sprintf(format, args...)
+	if t.width > 0 {
+		fmt.Fprintf(t.out, "\r%*s\r", t.width, "")
+		t.width = 0
+	}
+	fmt.Fprintln(t.out, s)
+}
+
+func (t *text) step(n int, title string) {
+	if n > 1 {
+		t.line("")
+	}
+	t.line("%d. %s", n, title)
+}
+
+func (t *text) say(s string) { t.line("     %s", s) }
+
+func (t *text) check(held bool, s string) {
+	mark := "✓"
+	if !held {
+		mark = "✗"
+	}
+	t.line("   %s %s", mark, s)
+}
+
+// progress writes over the last one on a terminal, and elsewhere writes a line now and then.
+func (t *text) progress(s string) {
+	s = "     " + s
+	if t.terminal {
+		width := utf8.RuneCountInString(s)
+		fmt.Fprintf(t.out, "\r%s%*s", s, max(t.width-width, 0), "")
+		t.width = width
+		return
+	}
+	if now := time.Now(); now.Sub(t.last) >= time.Second {
+		t.last = now
+		t.line("%s", s)
+	}
+}
+
+func (t *text) event(event) {}
+
+func (t *text) end(err error, checks int) {
+	took := brief(time.Since(t.begun))
+	if err != nil {
+		t.line("\nThe demo failed after %s: %v", took, err)
+		return
+	}
+	t.line("\nAll %d checks held, in %s.", checks, took)
+}
+
+// A jsonLines is an account for programs: every part of it is a JSON value on a line of its own. What a process tells
+// is passed on as it is, with the time.
+type jsonLines struct {
+	out   *json.Encoder
+	begun time.Time
+}
+
+func newJSON(out io.Writer) *jsonLines {
+	return &jsonLines{json.NewEncoder(out), time.Now()}
+}
+
+// A jsonLine has a name of what it is in Event, and what belongs to that.
+type jsonLine struct {
+	Seconds float64 `json:"seconds"` // since the demo began
+	Event   string  `json:"event"`   // "step", "fact", "check", "result"
+	Step    int     `json:"step,omitempty"`
+	OK      *bool   `json:"ok,omitempty"` // check, result
+	Text    string  `json:"text,omitempty"`
+	Checks  int     `json:"checks,omitempty"` // result
+	Error   string  `json:"error,omitempty"`  // result
+}
+
+func (j *jsonLines) write(l jsonLine) {
+	l.Seconds = j.seconds()
+	j.out.Encode(l)
+}
+
+func (j *jsonLines) seconds() float64 { return time.Since(j.begun).Round(time.Microsecond).Seconds() }
+
+func (j *jsonLines) step(n int, title string) { j.write(jsonLine{Event: "step", Step: n, Text: title}) }
+func (j *jsonLines) say(s string)             { j.write(jsonLine{Event: "fact", Text: s}) }
+func (j *jsonLines) progress(string)          {}
+
+func (j *jsonLines) check(held bool, s string) {
+	j.write(jsonLine{Event: "check", OK: &held, Text: s})
+}
+
+func (j *jsonLines) event(e event) {
+	j.out.Encode(struct {
+		Seconds float64 `json:"seconds"`
+		event
+	}{j.seconds(), e})
+}
+
+func (j *jsonLines) end(err error, checks int) {
+	l := jsonLine{Event: "result", OK: new(err == nil), Checks: checks}
+	if err != nil {
+		l.Error = err.Error()
+	}
+	j.write(l)
+}

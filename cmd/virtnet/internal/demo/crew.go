@@ -1,0 +1,54 @@
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// A crew is the processes of the demo. One goroutine has it.
+type crew struct {
+	command []string
+	heard   chan event         // what the processes tell, and their ends
+	deaf    chan struct{}      // closed when nobody hears any more
+	workers map[string]*worker // those that should live, by host
+}
+
+func newCrew(command []string) *crew {
+	return &crew{command, make(chan event), make(chan struct{}), make(map[string]*worker)}
+}
+
+// start starts a process for a task.
+func (c *crew) start(t task) (*worker, error) {
+	w, err := start(c.command, t, c.heard, c.deaf)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start a process for %s: %w", t.Host, err)
+	}
+	c.workers[t.Host] = w
+	return w, nil
+}
+
+// kill ends the process of a host, as kill -9 does. It does not wait until the process has ended.
+func (c *crew) kill(host string) error { return c.workers[host].cmd.Process.Kill() }
+
+// end ends all processes, and returns once they have ended. A second end does nothing.
+func (c *crew) end() error {
+	select {
+	case <-c.deaf:
+	default:
+		close(c.deaf)
+	}
+	var all sync.WaitGroup
+	errs := make(chan error, len(c.workers))
+	for _, w := range c.workers {
+		all.Go(func() { errs <- w.end() })
+	}
+	all.Wait()
+	close(errs)
+	clear(c.workers)
+	var err error
+	for e := range errs {
+		err = errors.Join(err, e)
+	}
+	return err
+}

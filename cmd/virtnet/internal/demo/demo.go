@@ -1,0 +1,102 @@
+// Package demo is the story that the command "virtnet demo" tells: host α serves a directory over HTTP, hosts
+// β and γ fetch every file, each host in a process of its own; α is killed in the middle, comes back under its
+// name, and not a byte is missing.
+//
+// [Run] is the parent, which has no host of its own. The processes call [Process]: they hear their task on
+// standard input and tell what happens on standard output, in the words of message.go.
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// Config says how to run the demo.
+type Config struct {
+	Command  []string  // how to start a process that calls Process; required
+	Dir      string    // directory to serve; "" makes one for the time of the demo
+	Out      io.Writer // gets the account
+	JSON     bool      // the account is JSON, a value a line
+	Terminal bool      // Out is a terminal, where a line can be written over
+}
+
+// Run tells the story. It returns nil if all that it checks on the way held. When it returns no process, network or
+// file of the demo is left, also when ctx ended it early.
+func Run(ctx context.Context, c Config) error {
+	d := &demo{
+		Config:  c,
+		account: newText(c.Out, c.Terminal),
+		crew:    newCrew(c.Command),
+		server:  &party{host: "α"},
+		clients: []*party{{host: "β"}, {host: "γ"}},
+	}
+	if c.JSON {
+		d.account = newJSON(c.Out)
+	}
+	err := d.story(ctx)
+	if cerr := d.clean(); err == nil {
+		err = cerr
+	}
+	if err == nil && d.broken > 0 {
+		err = fmt.Errorf("%d of %d checks did not hold", d.broken, d.checks)
+	}
+	d.account.end(err, d.checks)
+	return err
+}
+
+// demo is a demo in progress. One goroutine has it.
+type demo struct {
+	Config
+	account account
+	steps   int
+	checks  int
+	broken  int // checks that did not hold
+
+	tmp     string       // the directory that the demo made, if any
+	network string       // name of the network, as given to lonet.Join
+	leave   func() error // leaves the network
+	crew    *crew
+
+	files   []file
+	server  *party
+	clients []*party
+}
+
+// step begins a numbered part of the account.
+func (d *demo) step(format string, args ...any) {
+	d.steps++
+	d.account.step(d.steps, fmt.Sprintf(format, args...))
+}
+
+func (d *demo) say(format string, args ...any) { d.account.say(fmt.Sprintf(format, args...)) }
+
+// check puts down whether something held that the demo is there to show.
+func (d *demo) check(held bool, format string, args ...any) {
+	d.checks++
+	if !held {
+		d.broken++
+	}
+	d.account.check(held, fmt.Sprintf(format, args...))
+}
+
+// clean ends and removes everything. It says so if the story came to its end.
+func (d *demo) clean() error {
+	err := d.crew.end()
+	if d.leave != nil {
+		err = errors.Join(err, d.leave())
+	}
+	if d.network != "" {
+		err = errors.Join(err, os.RemoveAll(networkDir(d.network)))
+	}
+	if d.tmp != "" {
+		err = errors.Join(err, os.RemoveAll(d.tmp))
+	}
+	return err
+}
+
+// networkDir returns the directory of a lonet network.
+func networkDir(network string) string { return filepath.Join(os.TempDir(), "lonet", network) }

@@ -1,0 +1,56 @@
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/virtnet/virtnet/lonet"
+)
+
+// Process is one of the demo's processes: it reads its task from in, and tells the parent on out what happens.
+// It returns when in ends, which is when the parent is done with it or dead.
+func Process(in io.Reader, out io.Writer) error {
+	dec := json.NewDecoder(in)
+	var t task
+	if err := dec.Decode(&t); err != nil {
+		return fmt.Errorf("demo process: no task: %w", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		io.Copy(io.Discard, in)
+		cancel()
+	}()
+
+	to := newTeller(t.Host, out)
+	err := t.run(ctx, to)
+	if ctx.Err() != nil {
+		return nil // whatever it was, it was the end
+	}
+	to.tell(event{Kind: failed, Error: err.Error()})
+	return err
+}
+
+// run does the task until ctx is done. It always returns an error.
+func (t *task) run(ctx context.Context, to *teller) error {
+	start := time.Now()
+	network, err := lonet.Join(ctx, t.Network)
+	if err != nil {
+		return err
+	}
+	defer network.Close()
+	host, err := network.NewHost(ctx, t.Host)
+	if err != nil {
+		return err
+	}
+	up := event{Kind: ready, PID: os.Getpid(), Took: time.Since(start)}
+	if t.From == "" {
+		return serve(ctx, host, t, func() { to.tell(up) })
+	}
+	to.tell(up)
+	return fetch(ctx, host, t, to)
+}

@@ -1,0 +1,53 @@
+// Package registry is what the processes of a lonet network share: the list of hosts, in an SQLite database, and
+// the marks that tell which processes are alive.
+//
+// # Files
+//
+//	<temporary directory>/lonet/        1777, of whoever came first
+//	    <network>/                      0700, of the network's user
+//	        registry.db, -wal, -shm     the SQLite database
+//	        <port>.live                 one mark for each process's sub-network
+//
+// Modes do not depend on the umask. A network's directory that is a symbolic link, or belongs to another
+// user, is refused.
+//
+// # Database
+//
+//	hosts (hostname TEXT NON NULL PRIMARY KEY, osladdr TEXT NON NULL)
+//	meta  (name     TEXT NON NULL PRIMARY KEY, value   TEXT NON NULL)
+//
+// meta holds schemaver, "lonet.1", and network, the name without "lonet" before it. A row of hosts says that the process
+// which accepts at osladdr, "127.0.0.1:port", has the host. Programs that know just this share the network
+// with ours; the database is in WAL mode. We use one thing more, the rowid of hosts: whoever of us
+// announces a host, or takes its name over, gives the row a new random rowid from 1 to 2⁶², and a row
+// that was found to be dead is replaced only if its rowid and osladdr are still those that were judged:
+//
+//	UPDATE hosts SET rowid = ?, osladdr = ? WHERE hostname = ? AND rowid = ? AND osladdr = ?
+//
+// Beyond the making of the tables there is no transaction of more than one statement.
+//
+// # Marks
+//
+// The mark of a process is the file <port>.live, port being that of its osladdr. It is empty; the process holds an
+// exclusive lock on it, flock(2) or on Windows LockFileEx of the first byte, which the kernel drops with the
+// process, however it ends. A stopped process keeps it.
+//
+//   - To take a mark, open the file, making it (0600), lock it without waiting, and see that the path still leads to
+//     the locked file; otherwise start again. Others hold it for moments: try for half a second.
+//   - With the mark taken, delete all rows with the own osladdr: they are of a dead process that had the port before.
+//   - To look at a mark, open it without making it and try a shared lock without waiting: refused means running, got
+//     means gone. Let go at once.
+//   - On closing, delete the own rows as far as that takes no more than some 20 ms, then remove the file, then let go of
+//     it (on Windows let go first). The rows go before the mark, since after it the port may have a new owner.
+//   - A mark that is found free may be removed by others, who hold it exclusively meanwhile and have
+//     deleted all rows with its osladdr before.
+//
+// A forked child that does not exec keeps the lock with the file it inherits and has to close it, without unlocking.
+//
+// # Who has a name
+//
+// A name is its process's as long as the process lives, and judged when somebody else wants it: its process is asked
+// by a handshake for port 0 of the host, then its mark is looked at. See judge for what follows from the two. A
+// process must not answer "no such host" of a host that it is about to announce or has announced, see
+// [Registry.Owns].
+package registry

@@ -1,0 +1,67 @@
+package virtnettest
+
+import (
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// NoLeaks makes the test fail if a goroutine that is started from now on is still there once the test's
+// other cleanups have run, so it has to come first. It waits for up to two seconds for them to end. The
+// test must not run in parallel to others.
+func NoLeaks(t testing.TB) {
+	t.Helper()
+	noLeaks(t, false)
+}
+
+func noLeaks(t testing.TB, bubble bool) {
+	t.Helper()
+	before := goroutines()
+	t.Cleanup(func() {
+		if left := leaked(before, bubble); len(left) > 0 {
+			t.Errorf("%d goroutines are left:\n\n%s", len(left), strings.Join(left, "\n\n"))
+		}
+	})
+}
+
+// leaked returns the stacks of the goroutines that are not in before, and stay.
+func leaked(before map[string]string, bubble bool) []string {
+	const bound = 2 * time.Second
+	if bubble {
+		synctest.Wait() // what is still there now waits for something that will not come
+	}
+	for end := time.Now().Add(bound); ; {
+		var left []string
+		for id, stack := range goroutines() {
+			if before[id] == "" {
+				left = append(left, stack)
+			}
+		}
+		if len(left) == 0 || bubble || time.Now().After(end) {
+			return left
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// goroutines returns the stacks of all goroutines by their number.
+func goroutines() map[string]string {
+	buf := make([]byte, 64<<10)
+	for {
+		n := runtime.Stack(buf, true)
+		if n < len(buf) {
+			buf = buf[:n]
+			break
+		}
+		buf = make([]byte, 2*len(buf))
+	}
+	all := make(map[string]string)
+	for stack := range strings.SplitSeq(string(buf), "\n\n") {
+		// goroutine 18 [chan receive]:
+		id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
+		all[id] = strings.TrimSpace(stack)
+	}
+	return all
+}
