@@ -16,6 +16,7 @@ import (
 type engine struct {
 	network  string // full name
 	osl      *net.TCPListener
+	osladdr  string // where osl listens
 	registry *registry.Registry
 	notifier virtnet.Notifier
 	log      *slog.Logger
@@ -30,7 +31,7 @@ type engine struct {
 var _ virtnet.Engine = (*engine)(nil)
 
 func (e *engine) VNetNewHost(ctx context.Context, hostname string, registry virtnet.Registry) error {
-	return registry.Announce(ctx, hostname, e.osl.Addr().String())
+	return registry.Announce(ctx, hostname, e.osladdr)
 }
 
 // Close stops accepting, drops the connections whose handshake is under way, and waits for what it started.

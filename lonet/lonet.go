@@ -76,20 +76,36 @@ func (c Config) Join(ctx context.Context, network string) (*virtnet.SubNetwork, 
 
 func (c Config) join(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
 	for {
-		osl, err := listen(ctx)
-		if err != nil {
-			return nil, err
+		n, err := c.joinAtPort(ctx, network)
+		if errors.Is(err, registry.ErrMarked) && ctx.Err() == nil {
+			continue // the next port will do
 		}
-		reg, err := registry.Config{TempDir: c.TempDir}.Open(ctx, network, osl.Addr().String(), probe)
-		if err != nil {
-			_ = osl.Close()
-			if errors.Is(err, registry.ErrMarked) && ctx.Err() == nil {
-				continue
-			}
-			return nil, err
-		}
-		return c.start(reg, osl), nil
+		return n, err
 	}
+}
+
+func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
+	osl, err := listen(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := &engine{
+		osl:      osl,
+		osladdr:  osl.Addr().String(),
+		log:      c.log(),
+		halfOpen: halfOpen{limit: c.halfOpen(), timeout: c.handshakeTimeout()},
+	}
+	e.registry, err = registry.Config{TempDir: c.TempDir, Probe: e.probe}.Open(ctx, network, e.osladdr)
+	if err != nil {
+		_ = osl.Close()
+		return nil, err
+	}
+	e.network = "lonet" + e.registry.Network()
+	e.life, e.kill = context.WithCancel(context.Background())
+	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, e.registry)
+	e.notifier = notifier
+	e.serving.Go(e.serve)
+	return n, nil
 }
 
 // listen makes the socket on which the sub-network accepts for all its hosts. It needs none of what
@@ -102,20 +118,4 @@ func listen(ctx context.Context) (*net.TCPListener, error) {
 		return nil, err
 	}
 	return l.(*net.TCPListener), nil
-}
-
-// start makes a sub-network of what Join has opened.
-func (c Config) start(reg *registry.Registry, osl *net.TCPListener) *virtnet.SubNetwork {
-	e := &engine{
-		network:  "lonet" + reg.Network(),
-		osl:      osl,
-		registry: reg,
-		log:      c.log(),
-		halfOpen: halfOpen{limit: c.halfOpen(), timeout: c.handshakeTimeout()},
-	}
-	e.life, e.kill = context.WithCancel(context.Background())
-	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, reg)
-	e.notifier = notifier
-	e.serving.Go(e.serve)
-	return n
 }

@@ -14,12 +14,14 @@ import (
 	"github.com/virtnet/virtnet"
 )
 
+// dialer makes connections without keep-alives: on one machine none is lost without a word.
+var dialer = net.Dialer{KeepAlive: -1}
+
 var errBadReply = errors.New("protocol error: invalid dial reply")
 
 // VNetDial connects to the process of dst's host and shakes hands with it.
 func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr string) (net.Conn, *virtnet.Addr, error) {
-	d := net.Dialer{KeepAlive: -1} // on one machine a connection isn't lost without a word
-	c, err := d.DialContext(ctx, "tcp4", osladdr)
+	c, err := dialer.DialContext(ctx, "tcp4", osladdr)
 	if err != nil {
 		return nil, nil, e.dialError(ctx, dst, osladdr, err)
 	}
@@ -49,7 +51,8 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	asking, stopAsking := context.WithCancel(context.Background())
 	defer stopAsking()
 	suspect := runLater(suspectAfter, func() {
-		if gone = e.registry.Gone(asking, dst.Host, osladdr); gone {
+		if alive, err := e.registry.Alive(asking, dst.Host, osladdr); err == nil && !alive {
+			gone = true
 			interrupt()
 		}
 	})
@@ -90,7 +93,7 @@ func (e *engine) dialError(ctx context.Context, dst *virtnet.Addr, osladdr strin
 		return context.DeadlineExceeded
 	case errors.Is(err, syscall.ECONNREFUSED) || ended(err):
 		// The process of the host has ended its socket, or itself.
-		if e.registry.Gone(ctx, dst.Host, osladdr) {
+		if e.registry.Gone(osladdr) {
 			return &goneError{dst.Host, osladdr}
 		}
 		return virtnet.ErrConnRefused

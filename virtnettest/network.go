@@ -64,7 +64,7 @@ type clause struct {
 func clauses() []clause {
 	var all []clause
 	for _, theme := range [][]clause{
-		nameClauses, portClauses, listenClauses, dialClauses, queueClauses, endingClauses, contextClauses,
+		nameClauses, portClauses, listenClauses, dialClauses, queueClauses, endingClauses(), contextClauses,
 		closeClauses, connClauses, copyClauses, churnClauses, walkClauses,
 	} {
 		all = append(all, theme...)

@@ -1,7 +1,14 @@
 package cli
 
 import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
 	"github.com/spf13/cobra"
+
+	"github.com/virtnet/virtnet/lonet"
 )
 
 func newLo() *cobra.Command {

@@ -1,0 +1,261 @@
+package registry
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"zombiezen.com/go/sqlite"
+)
+
+// Tests that need other processes run this binary again, as a child that obeys commands: see childMain.
+const childEnv = "VIRTNET_REGISTRY_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		childMain()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// member is a process on a network, or what stands for one in a test: an address and a registry.
+type member struct {
+	*Registry
+	osladdr string
+	ln      net.Listener
+	closed  atomic.Bool // to probes: no host is here
+}
+
+// listen makes a member that answers probes as a lonet process does, as far as they matter here: the one line
+// it gets is a host's name, and it says "present" or "nohost".
+func listen() (*member, error) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	m := &member{ln: ln, osladdr: ln.Addr().String()}
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go m.answer(c)
+		}
+	}()
+	return m, nil
+}
+
+func (m *member) answer(c net.Conn) {
+	defer c.Close()
+	host, err := bufio.NewReader(c).ReadString('\n')
+	if err != nil || m.Registry == nil {
+		return
+	}
+	if !m.closed.Load() && m.Owns(strings.TrimSpace(host)) {
+		io.WriteString(c, "present\n")
+	} else {
+		io.WriteString(c, "nohost\n")
+	}
+}
+
+func (m *member) announce(ctx context.Context, host string) error {
+	return m.Announce(ctx, host, m.osladdr)
+}
+
+func (m *member) withdraw(ctx context.Context, host string) error {
+	return m.Withdraw(ctx, host, m.osladdr)
+}
+
+// leave stops accepting, then closes the registry, as a sub-network does.
+func (m *member) leave() error {
+	m.ln.Close()
+	return m.Close()
+}
+
+// probe is the Prober that goes with member.
+func probe(ctx context.Context, osladdr, host string) (Answer, error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", osladdr)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return Nobody, nil
+	}
+	if err != nil {
+		return Silent, err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	fmt.Fprintln(c, host)
+	switch line, err := bufio.NewReader(c).ReadString('\n'); {
+	case ctx.Err() != nil:
+		return Silent, nil
+	case err != nil:
+		return Nobody, nil
+	case line == "nohost\n":
+		return NoSuchHost, nil
+	}
+	return Present, nil
+}
+
+// join makes a member of the network in this process.
+func join(t testing.TB, c Config, network string) *member {
+	t.Helper()
+	m, err := listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { m.ln.Close() })
+	if c.Probe == nil {
+		c.Probe = probe
+	}
+	r, err := c.Open(t.Context(), network, m.osladdr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	m.Registry = r
+	return m
+}
+
+// missing says that a test's part is left out because this machine lacks something.
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("VIRTNET_TEST_REQUIRE") == "1" {
+		t.Fatalf("%s is missing", what)
+	}
+	t.Skipf("left out: %s is missing", what)
+}
+
+// A child is another process, which does what it is told.
+type child struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+// newChild starts a child. It ends with the test, and is killed should it hang.
+func newChild(t testing.TB) *child {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	cmd := exec.CommandContext(ctx, os.Args[0])
+	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait()
+		cancel()
+	})
+	return &child{t, cmd, in, bufio.NewReader(out)}
+}
+
+func (c *child) send(words ...any) { fmt.Fprintln(c.in, words...) }
+
+// reply returns the child's answer to the oldest command that has none yet.
+func (c *child) reply() string {
+	c.t.Helper()
+	line, err := c.out.ReadString('\n')
+	if err != nil {
+		c.t.Fatalf("child: %v", err)
+	}
+	return strings.TrimSuffix(line, "\n")
+}
+
+// do sends a command that must succeed, and returns what comes after "ok".
+func (c *child) do(words ...any) string {
+	c.t.Helper()
+	c.send(words...)
+	got, ok := strings.CutPrefix(c.reply(), "ok")
+	if !ok {
+		c.t.Fatalf("child: %v: %s", words, got)
+	}
+	return strings.TrimSpace(got)
+}
+
+// kill kills the child and returns once the kernel has taken from it what it held.
+func (c *child) kill() {
+	c.cmd.Process.Kill()
+	c.cmd.Wait()
+}
+
+func childMain() {
+	ctx := context.Background()
+	m, err := listen()
+	if err != nil {
+		panic(err)
+	}
+	var bare *sqlite.Conn
+	commands := map[string]func(args []string) (string, error){
+		// open tmp network [time]: opens the registry, at a time in Unix nanoseconds.
+		"open": func(a []string) (string, error) {
+			waitUntil(a[2:])
+			start := time.Now()
+			r, err := Config{TempDir: a[0], Probe: probe}.Open(ctx, a[1], m.osladdr)
+			m.Registry = r
+			return fmt.Sprint(time.Since(start).Microseconds()), err
+		},
+		"addr":     func([]string) (string, error) { return m.osladdr, nil },
+		"announce": func(a []string) (string, error) { return "", m.announce(ctx, a[0]) },
+		"query":    func(a []string) (string, error) { return m.Query(ctx, a[0]) },
+		"close":    func([]string) (string, error) { return "", m.Close() },
+		// lock path: holds the database's write lock until unlock. connect just opens it.
+		"connect": func(a []string) (_ string, err error) {
+			bare, err = sqlite.OpenConn(a[0], sqlite.OpenReadWrite)
+			return "", err
+		},
+		"exec": func(a []string) (string, error) { return "", bareExec(bare, strings.Join(a, " ")) },
+		// write time millis mode: writes rows in a closed loop; see BenchmarkAnnounce8.
+		"write": func(a []string) (string, error) { return childWrite(m, bare, a) },
+	}
+	in := bufio.NewScanner(os.Stdin)
+	for in.Scan() {
+		words := strings.Fields(in.Text())
+		if got, err := commands[words[0]](words[1:]); err != nil {
+			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " "))
+		} else {
+			fmt.Println("ok", got)
+		}
+	}
+}
+
+// waitUntil waits for the time in args, if there is one, spinning at the end so that children start as one.
+func waitUntil(args []string) {
+	if len(args) == 0 {
+		return
+	}
+	ns, _ := strconv.ParseInt(args[0], 10, 64)
+	time.Sleep(time.Until(time.Unix(0, ns)))
+}
+
+func bareExec(conn *sqlite.Conn, query string) error {
+	stmt, _, err := conn.PrepareTransient(query)
+	if err != nil {
+		return err
+	}
+	defer stmt.Finalize()
+	_, err = stmt.Step()
+	return err
+}

@@ -1,0 +1,49 @@
+package lonet
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/virtnet/virtnet"
+	"github.com/virtnet/virtnet/lonet/internal/registry"
+)
+
+// probe asks the process at osladdr whether it has the host, by a dial of the host's port 0, where nobody ever
+// listens. It is the registry's Prober.
+func (e *engine) probe(ctx context.Context, osladdr, hostname string) (registry.Answer, error) {
+	c, err := dialer.DialContext(ctx, "tcp4", osladdr)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return registry.Nobody, nil
+	case err != nil && ctx.Err() != nil:
+		return registry.Silent, nil
+	case err != nil:
+		return registry.Silent, err
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { _ = c.SetDeadline(aLongTimeAgo) })()
+
+	buf := lineBuffers.Get().(*lineBuffer)
+	defer lineBuffers.Put(buf)
+	host0 := (&virtnet.Addr{Host: hostname}).String()
+	_, err = c.Write(request{e.network, host0, host0}.append(buf[:0]))
+	var line []byte
+	if err == nil {
+		line, _, err = readLine(c, buf)
+	}
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return registry.Silent, nil
+	case err != nil:
+		return registry.Nobody, nil // lonet answers every request
+	}
+	rep, ok := parseReply(line)
+	switch {
+	case !ok || rep.network != e.network:
+		return registry.Nobody, nil
+	case rep.saysNoHost():
+		return registry.NoSuchHost, nil
+	}
+	return registry.Present, nil
+}
