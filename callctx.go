@@ -34,6 +34,9 @@ func (c *callCtx) Done() <-chan struct{} {
 
 // AfterFunc is what context.AfterFunc looks for: with it, it needs no goroutine to wait for Done.
 func (c *callCtx) AfterFunc(f func()) (stop func() bool) {
+	if c.Context.Done() == nil {
+		return context.AfterFunc(c.life, f)
+	}
 	var once sync.Once
 	run := func() { once.Do(f) }
 	stopCaller := context.AfterFunc(c.Context, run)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/virtnet/virtnet"
@@ -24,9 +25,23 @@ type engine struct {
 	life context.Context // ends when the engine is closed
 	kill context.CancelFunc
 
-	halfOpen halfOpen       // incoming connections whose request has not come yet
+	leading  overdue        // the serve that shakes hands
+	slow     atomic.Bool    // the last request did not come right behind its connection
+	halfOpen overdue        // incoming connections whose request has not come yet
+	waiting  overdue        // incoming dials that wait for an Accept
+	dialling overdue        // outgoing dials that wait for the reply
 	serving  sync.WaitGroup // the accept loop, and the goroutines of incoming connections
 }
+
+const (
+	// leadAfter is how long a handshake may keep the accept loop.
+	leadAfter = time.Millisecond
+	// watchAfter is how long an incoming dial waits for an Accept before its dialler is watched.
+	watchAfter = 10 * time.Millisecond
+	// suspectAfter is how long a dial waits for the reply before it asks whether the one it waits for is the
+	// process of that host at all: another program may have got the port of one that has died.
+	suspectAfter = 100 * time.Millisecond
+)
 
 var _ virtnet.Engine = (*engine)(nil)
 
@@ -48,23 +63,46 @@ func (e *engine) Close() error {
 const acceptBackoff = 20 * time.Millisecond
 
 // serve accepts connections until the engine is closed.
+//
+// It shakes hands itself as long as that is quick, for another goroutine would cost a good part of a dial:
+// requests come right behind their connections. When one does not, another serve takes over, and while that has
+// happened to the last connection, the next ones get goroutines of their own.
 func (e *engine) serve() {
 	for {
 		conn, err := e.osl.AcceptTCP()
 		switch {
-		case err == nil:
-			e.serving.Go(func() { e.serveConn(conn) })
-		case errors.Is(err, net.ErrClosed):
-			if e.life.Err() == nil {
-				e.notifier.VNetDown(err)
+		case err != nil:
+			if !e.acceptFailed(err) {
+				return
 			}
-			return
+		case e.slow.Load():
+			e.serving.Go(func() { e.serveConn(conn) })
 		default:
-			e.log.Warn("lonet: accept", "network", e.network, "err", err)
-			select {
-			case <-e.life.Done():
-			case <-time.After(acceptBackoff):
+			var self watched
+			e.leading.add(&self, func() {
+				e.slow.Store(true)
+				e.serving.Go(e.serve)
+			})
+			e.serveConn(conn)
+			if !e.leading.remove(&self) {
+				return
 			}
 		}
 	}
+}
+
+// acceptFailed tells whether to go on accepting.
+func (e *engine) acceptFailed(err error) bool {
+	if errors.Is(err, net.ErrClosed) {
+		if e.life.Err() == nil {
+			e.notifier.VNetDown(err)
+		}
+		return false
+	}
+	e.log.Warn("lonet: accept", "network", e.network, "err", err)
+	select {
+	case <-e.life.Done():
+	case <-time.After(acceptBackoff):
+	}
+	return true
 }

@@ -1,30 +1,30 @@
 package lonet
 
-import (
-	"sync"
-	"time"
-)
+import "sync"
 
-// later runs a function after a while, unless it is stopped before.
+// later is work that is done on a goroutine of its own if something is overdue.
 type later struct {
-	timer   *time.Timer
+	watched
+	set     *overdue
 	running sync.WaitGroup
 }
 
-func runLater(d time.Duration, f func()) *later {
-	l := new(later)
+// start begins to watch, and lets f run if that is overdue. The set is one that is never closed.
+func (l *later) start(set *overdue, f func()) {
+	l.set = set
 	l.running.Add(1)
-	l.timer = time.AfterFunc(d, func() {
-		defer l.running.Done()
-		f()
+	set.add(&l.watched, func() {
+		go func() {
+			defer l.running.Done()
+			f()
+		}()
 	})
-	return l
 }
 
-// stop makes sure that the function does not run any more, and tells whether it has started. If it has,
-// interrupt is called to end it.
+// stop makes sure that f does not run any more, and tells whether it has started. If it has, interrupt is
+// called to end it.
 func (l *later) stop(interrupt func()) bool {
-	if l.timer.Stop() {
+	if l.set.remove(&l.watched) {
 		return false
 	}
 	interrupt()

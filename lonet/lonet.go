@@ -93,7 +93,10 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 		osl:      osl,
 		osladdr:  osl.Addr().String(),
 		log:      c.log(),
-		halfOpen: halfOpen{limit: c.halfOpen(), timeout: c.handshakeTimeout()},
+		leading:  overdue{after: leadAfter},
+		halfOpen: overdue{after: c.handshakeTimeout(), limit: c.halfOpen()},
+		waiting:  overdue{after: watchAfter},
+		dialling: overdue{after: suspectAfter},
 	}
 	e.registry, err = registry.Config{TempDir: c.TempDir, Probe: e.probe}.Open(ctx, network, e.osladdr)
 	if err != nil {

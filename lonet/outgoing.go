@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/virtnet/virtnet"
 )
@@ -35,10 +34,6 @@ func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	return withSurplus(conn, surplus), accepted, nil
 }
 
-// suspectAfter is how long a dial waits for the reply before it asks whether the one it waits for is the
-// process of that host at all: another program may have got the port of one that has died.
-const suspectAfter = 100 * time.Millisecond
-
 // outgoing is the dialler's side of the handshake. It returns the address that accepted, and what came behind
 // the reply.
 func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr string, conn *net.TCPConn) (accepted *virtnet.Addr, surplus []byte, err error) {
@@ -50,7 +45,8 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	gone := false
 	asking, stopAsking := context.WithCancel(context.Background())
 	defer stopAsking()
-	suspect := runLater(suspectAfter, func() {
+	var suspect later
+	suspect.start(&e.dialling, func() {
 		if alive, err := e.registry.Alive(asking, dst.Host, osladdr); err == nil && !alive {
 			gone = true
 			interrupt()
