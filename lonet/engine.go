@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/virtnet/virtnet"
-	"github.com/virtnet/virtnet/lonet/internal/registry"
 )
 
 // engine connects hosts by loopback TCP. It accepts for all hosts of the sub-network on one socket.
@@ -18,7 +17,7 @@ type engine struct {
 	network  string // full name
 	osl      *net.TCPListener
 	osladdr  string // where osl listens
-	registry *registry.Registry
+	registry addrCache
 	notifier virtnet.Notifier
 	log      *slog.Logger
 

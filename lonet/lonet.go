@@ -98,14 +98,14 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 		waiting:  overdue{after: watchAfter},
 		dialling: overdue{after: suspectAfter},
 	}
-	e.registry, err = registry.Config{TempDir: c.TempDir, Probe: e.probe}.Open(ctx, network, e.osladdr)
+	e.registry.Registry, err = registry.Config{TempDir: c.TempDir, Probe: e.probe}.Open(ctx, network, e.osladdr)
 	if err != nil {
 		_ = osl.Close()
 		return nil, err
 	}
 	e.network = "lonet" + e.registry.Network()
 	e.life, e.kill = context.WithCancel(context.Background())
-	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, e.registry)
+	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, &e.registry)
 	e.notifier = notifier
 	e.serving.Go(e.serve)
 	return n, nil

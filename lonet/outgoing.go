@@ -20,6 +20,25 @@ var errBadReply = errors.New("protocol error: invalid dial reply")
 
 // VNetDial connects to the process of dst's host and shakes hands with it.
 func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr string) (net.Conn, *virtnet.Addr, error) {
+	conn, accepted, err := e.dialAt(ctx, src, dst, osladdr)
+	switch {
+	case err == nil:
+		e.registry.put(dst.Host, osladdr)
+	case ctx.Err() != nil || err == virtnet.ErrConnRefused: // what the host itself says
+	case e.registry.drop(dst.Host, osladdr):
+		fresh, qerr := e.registry.Query(ctx, dst.Host)
+		if qerr != nil {
+			return nil, nil, qerr
+		}
+		if fresh != osladdr {
+			return e.VNetDial(ctx, src, dst, fresh)
+		}
+	}
+	return conn, accepted, err
+}
+
+// dialAt is VNetDial at an address.
+func (e *engine) dialAt(ctx context.Context, src, dst *virtnet.Addr, osladdr string) (net.Conn, *virtnet.Addr, error) {
 	c, err := dialer.DialContext(ctx, "tcp4", osladdr)
 	if err != nil {
 		return nil, nil, e.dialError(ctx, dst, osladdr, err)
@@ -40,6 +59,7 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	buf := lineBuffers.Get().(*lineBuffer)
 	defer lineBuffers.Put(buf)
 
+	// Most replies come at once, so what is for others costs little until it is needed.
 	interrupt := func() { _ = conn.SetDeadline(aLongTimeAgo) }
 	proceed := context.AfterFunc(ctx, interrupt)
 	gone := false

@@ -21,8 +21,8 @@ type Config struct {
 	Backlog int
 }
 
-// DefaultBuffer is the buffer that is fastest for bulk: larger ones leave the processor's caches.
-const DefaultBuffer = 256 << 10
+// DefaultBuffer is the buffer of a network with a negative [Config.Buffer], in bytes: larger ones are no faster.
+const DefaultBuffer = pipe.DefaultSize
 
 func (c Config) buffer() int {
 	if c.Buffer < 0 {
