@@ -13,23 +13,27 @@ import (
 
 const module = "github.com/virtnet/virtnet"
 
-// graph says which packages may import what, tests aside. The standard library is free to all, except for
-// package testing. "x/..." is x and everything below it; the longest pattern that matches a package counts.
-// Another module is named by its path, and stands for all of its packages.
+// graph says what packages may import, tests aside. The standard library is free to all, except for package
+// testing. "x/..." is x and everything below it; the longest pattern that matches a package counts. Another
+// module is named by its path, and stands for all of its packages.
 var graph = []struct{ pkg, may string }{
-	{"xnet", ""},
-	{"internal/...", ""},
+	// What several packages need, and tests of several packages.
+	{"internal/hostname", ""},
+	{"internal/pipe", ""},
 	{"internal/needs", "testing"},
+	{"internal/ratio", "testing"},
 
-	{"virtnet", "xnet internal/..."},
+	{"xnet/...", "xnet/..."},
 
-	{"pipenet/...", "virtnet xnet internal/... pipenet/..."},
-	{"lonet/...", "virtnet xnet internal/... lonet/... " +
-		"zombiezen.com/go/sqlite modernc.org/sqlite modernc.org/libc github.com/gofrs/flock golang.org/x/sys"},
+	{"virtnet", "xnet internal/hostname"},
 
-	{"virtnettest/...", "virtnet xnet internal/... virtnettest/... pipenet testing golang.org/x/net"},
+	{"pipenet", "virtnet xnet internal/hostname internal/pipe"},
+	{"lonet/...", "virtnet xnet internal/hostname lonet/... github.com/gofrs/flock golang.org/x/sys " +
+		"zombiezen.com/go/sqlite modernc.org/sqlite modernc.org/libc"},
 
-	{"cmd/...", "virtnet xnet internal/... pipenet lonet cmd/... github.com/spf13/cobra"},
+	{"virtnettest", "virtnet xnet internal/hostname testing golang.org/x/net"},
+
+	{"cmd/...", "virtnet xnet/... pipenet lonet cmd/... github.com/spf13/cobra"},
 }
 
 // listed is what go list tells of a package.

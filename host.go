@@ -21,7 +21,8 @@ type Host struct {
 	kill context.CancelFunc
 	// down is set before life ends and before any socket is shut down, so that whoever is interrupted finds it.
 	// It is atomic because every failed Read looks at it.
-	down atomic.Bool
+	down    atomic.Bool
+	closing sync.Once
 
 	// Guarded by subnet.mu.
 	made     bool   // NewHost has succeeded
@@ -52,12 +53,14 @@ func (h *Host) Network() string { return h.subnet.network }
 func (h *Host) Name() string { return h.name }
 
 // Close takes the host down: its connections and listeners are closed, and what is blocked on them or on
-// the host ends with ErrHostDown. Its name is free again. A second Close returns nil.
-func (h *Host) Close() error {
-	if !h.shutdown() {
-		return nil
-	}
-	return h.subnet.hostClosed(h)
+// the host ends with ErrHostDown. Its name is free again. A second Close returns nil, once the first is done.
+func (h *Host) Close() (err error) {
+	h.closing.Do(func() {
+		if h.shutdown() {
+			err = h.subnet.hostClosed(h)
+		}
+	})
+	return err
 }
 
 // shutdown interrupts everything on the host. It tells whether the host was up.

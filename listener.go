@@ -260,7 +260,8 @@ func (l *listener) newAcceptor() *item[acceptor] {
 	if w := l.spareAccepts.pop(); w != nil {
 		return w
 	}
-	return &item[acceptor]{value: acceptor{ack: make(chan error, 1)}}
+	// There is room for the engine's word and for an interruption, so neither ever blocks.
+	return &item[acceptor]{value: acceptor{ack: make(chan error, 2)}}
 }
 
 // release keeps w for later calls. The engine has sent its one value on ack, or has never seen it. It is
@@ -313,10 +314,7 @@ func (l *listener) interrupt() {
 	}
 	for _, q := range []*queue[acceptor]{&l.accepts, &l.taken} {
 		for w := q.pop(); w != nil; w = q.pop() {
-			select {
-			case w.value.ack <- errInterrupted:
-			default: // the engine's word is there already
-			}
+			w.value.ack <- errInterrupted
 		}
 	}
 }

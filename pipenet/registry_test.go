@@ -8,7 +8,7 @@ import (
 )
 
 func TestRegistry(t *testing.T) {
-	virtnettest.TestRegistry(t, func(t testing.TB, n int) []virtnet.Registry {
+	virtnettest.TestRegistry(t, virtnettest.Registries{Open: func(t testing.TB, n int) []virtnet.Registry {
 		return []virtnet.Registry{newRegistry("ram(test)")}
-	})
+	}})
 }

@@ -2,6 +2,7 @@ package virtnettest
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/virtnet/virtnet"
 )
@@ -26,6 +27,10 @@ var closeClauses = []clause{{
 	name: "CloseInterruptsNewHost",
 	why:  "NewHost and SubNetwork.Close at the same time both return, and no host stays: an engine ends what it does when its context ends",
 	run:  testCloseDuringNewHost,
+}, {
+	name: "CloseTellsWhyDown",
+	why:  "SubNetwork.Close returns the error with which the engine took the network down by VNetDown, once",
+	run:  testCloseTellsWhy,
 }, {
 	name: "AutoClose",
 	why:  "after AutoClose a sub-network closes when its last host does, and not before",
@@ -112,6 +117,26 @@ func testCloseDuringNewHost(w *world) {
 		if name := string(rune('a' + i)); sub.Host(name) != nil {
 			w.Errorf("Host(%q) of a closed sub-network is not nil", name)
 		}
+	}
+}
+
+func testCloseTellsWhy(w *world) {
+	if w.net.Down == nil {
+		w.Skip("Network.Down is nil")
+	}
+	w.host(0, "α")
+	w.downed = true
+	why := errors.New("the cable is cut")
+	w.net.Down(w.subs[0], why)
+	w.net.Down(w.subs[0], errors.New("nobody is interested"))
+	if w.subs[0].Host("α") != nil {
+		w.Error("Host on a network that is down is not nil")
+	}
+	if err := w.subs[0].Close(); !errors.Is(err, why) || strings.Contains(err.Error(), "nobody") {
+		w.Errorf("Close after VNetDown: %v, want the first error given to it", err)
+	}
+	if err := w.subs[0].Close(); err != nil {
+		w.Errorf("second Close: %v", err)
 	}
 }
 

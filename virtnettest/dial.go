@@ -105,7 +105,7 @@ func testDialWaits(w *world) {
 func testDialMany(w *world) {
 	a, b := w.pair()
 	l := w.listen(b, ":1")
-	const n = 50
+	n := min(w.backlog(), 50)
 	var dials, accepts []*call[net.Conn]
 	for i := range n {
 		if i%3 != 0 {

@@ -1,7 +1,6 @@
 package virtnettest
 
 import (
-	"context"
 	"errors"
 	"net"
 
@@ -98,17 +97,9 @@ func testListenerAddr(w *world) {
 	}
 }
 
-// boundListener is a net.Listener on an xnet.Listener, as xnet.BindCtxL has it.
-type boundListener struct {
-	xnet.Listener
-	ctx context.Context
-}
-
-func (b boundListener) Accept() (net.Conn, error) { return b.Listener.Accept(b.ctx) }
-
 func testAsNetListener(w *world) {
 	a, b := w.pair()
-	var l net.Listener = boundListener{w.listen(b, ":1"), w.ctx}
+	l := xnet.BindCtxL(w.listen(b, ":1"), w.ctx)
 	accept := start("Accept", l.Accept)
 	dial := startDial(w.ctx, a, "β:1")
 	wantPing(w, accept.succeeds(w), dial.succeeds(w))

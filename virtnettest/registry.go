@@ -13,11 +13,20 @@ import (
 	"github.com/virtnet/virtnet"
 )
 
-// TestRegistry runs the conformance suite of registries. open makes a fresh registry with no host in it, and
-// returns n openings of it: such as n sub-networks of one network have. A kind of registry that cannot be opened
-// so often returns fewer, but at least one; n is 1 or 2. The suite closes them. What their Close does not release
-// is for t.Cleanup.
-func TestRegistry(t *testing.T, open func(t testing.TB, n int) []virtnet.Registry) {
+// Registries says how to make registries of one kind, and what they can do. Open is all that is needed.
+type Registries struct {
+	// Open makes a fresh registry with no host in it, and returns n openings of it: such as n sub-networks of
+	// one network have. A kind of registry that cannot be opened so often returns fewer, but at least one; n is 1 or
+	// 2. The suite closes them. What their Close does not release is for t.Cleanup.
+	Open func(t testing.TB, n int) []virtnet.Registry
+
+	// Hostdata returns what is announced through an opening, for registries that take nothing else. If it is
+	// nil, they take anything.
+	Hostdata func(r virtnet.Registry) string
+}
+
+// TestRegistry runs the conformance suite of registries.
+func TestRegistry(t *testing.T, r Registries) {
 	for _, c := range registryClauses {
 		t.Run(c.name, func(t *testing.T) {
 			t.Cleanup(func() {
@@ -28,10 +37,10 @@ func TestRegistry(t *testing.T, open func(t testing.TB, n int) []virtnet.Registr
 			NoLeaks(t)
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			t.Cleanup(cancel)
-			regs := open(t, c.openings)
+			regs := r.Open(t, c.openings)
 			t.Cleanup(func() {
-				for _, r := range regs {
-					if err := r.Close(); err != nil {
+				for _, reg := range regs {
+					if err := reg.Close(); err != nil {
 						t.Errorf("Close: %v", err)
 					}
 				}
@@ -39,16 +48,36 @@ func TestRegistry(t *testing.T, open func(t testing.TB, n int) []virtnet.Registr
 			if len(regs) < c.openings {
 				t.Skip("these registries are opened once only")
 			}
-			c.run(&registryWorld{T: t, ctx: ctx, regs: regs, r: regs[0]})
+			c.run(&registryWorld{T: t, kind: r, ctx: ctx, regs: regs, r: regs[0]})
 		})
 	}
 }
 
 type registryWorld struct {
 	*testing.T
+	kind Registries
 	ctx  context.Context
 	regs []virtnet.Registry
 	r    virtnet.Registry // the first of them
+}
+
+// data is d, or what r takes instead.
+func (w *registryWorld) data(r virtnet.Registry, d string) string {
+	if w.kind.Hostdata != nil {
+		return w.kind.Hostdata(r)
+	}
+	return d
+}
+
+// announceErr announces a host, with data if r takes that.
+func (w *registryWorld) announceErr(ctx context.Context, r virtnet.Registry, host, data string) error {
+	return r.Announce(ctx, host, w.data(r, data))
+}
+
+// withdraw takes an announcement through r back.
+func (w *registryWorld) withdraw(r virtnet.Registry, host, data string) error {
+	w.Helper()
+	return w.withdrawer(r).Withdraw(w.ctx, host, w.data(r, data))
 }
 
 var registryClauses = []struct {
@@ -89,16 +118,19 @@ func (w *registryWorld) wantRegistryError(op, host string, err, cause error) {
 	}
 }
 
+// announce announces a host, which has to succeed.
 func (w *registryWorld) announce(r virtnet.Registry, host, data string) {
 	w.Helper()
-	if err := r.Announce(w.ctx, host, data); err != nil {
+	if err := w.announceErr(w.ctx, r, host, data); err != nil {
 		w.Fatalf("Announce(%q): %v", host, err)
 	}
 }
 
-func (w *registryWorld) wantData(r virtnet.Registry, host, data string) {
+// wantData checks what asked has of a host that was announced through r.
+func (w *registryWorld) wantData(asked, r virtnet.Registry, host, data string) {
 	w.Helper()
-	if got, err := r.Query(w.ctx, host); err != nil || got != data {
+	data = w.data(r, data)
+	if got, err := asked.Query(w.ctx, host); err != nil || got != data {
 		w.Errorf("Query(%q) = %q, %v, want %q", host, got, err, data)
 	}
 }
@@ -129,7 +161,7 @@ func testAnnounce(w *registryWorld) {
 	}
 	for range 2 {
 		for host, d := range data {
-			w.wantData(w.r, host, d)
+			w.wantData(w.r, w.r, host, d)
 		}
 	}
 }
@@ -140,30 +172,27 @@ func testShared(w *registryWorld) {
 		host := "h" + strconv.Itoa(i)
 		w.wantNoHost(other, host)
 		w.announce(r, host, "data")
-		w.wantData(other, host, "data")
+		w.wantData(other, r, host, "data")
 	}
 }
 
 func testNoHost(w *registryWorld) {
 	w.announce(w.r, "α", "x")
-	for _, host := range []string{"β", "", "α ", "Α", "%", "a\x00b", "\xff"} {
+	for _, host := range []string{"β", "", "α ", "Α", "%", "a\x00b", "α\x00", "\xff"} {
 		w.wantNoHost(w.r, host)
 	}
 }
 
-func testDup(w *registryWorld) {
-	w.announce(w.r, "α", "first")
-	for _, d := range []string{"second", "first"} {
-		w.wantRegistryError("announce", "α", w.r.Announce(w.ctx, "α", d), virtnet.ErrHostDup)
-		w.wantData(w.r, "α", "first")
-	}
-}
+func testDup(w *registryWorld) { dup(w, w.r) }
 
-func testDupShared(w *registryWorld) {
+func testDupShared(w *registryWorld) { dup(w, w.regs[1]) }
+
+// dup announces a name again, through second.
+func dup(w *registryWorld, second virtnet.Registry) {
 	w.announce(w.r, "α", "first")
 	for _, d := range []string{"second", "first"} {
-		w.wantRegistryError("announce", "α", w.regs[1].Announce(w.ctx, "α", d), virtnet.ErrHostDup)
-		w.wantData(w.regs[1], "α", "first")
+		w.wantRegistryError("announce", "α", w.announceErr(w.ctx, second, "α", d), virtnet.ErrHostDup)
+		w.wantData(second, w.r, "α", "first")
 	}
 }
 
@@ -172,43 +201,44 @@ func testWithdraw(w *registryWorld) {
 	w.announce(w.r, "α", "x")
 	w.announce(w.r, "β", "x")
 	_ = wd.Withdraw(w.ctx, "α", "y") // whether that is an error is the registry's business
-	w.wantData(w.r, "α", "x")
-	_ = wd.Withdraw(w.ctx, "γ", "x")
+	w.wantData(w.r, w.r, "α", "x")
+	_ = w.withdraw(w.r, "γ", "x")
 	for range 3 {
-		if err := wd.Withdraw(w.ctx, "α", "x"); err != nil {
+		if err := w.withdraw(w.r, "α", "x"); err != nil {
 			w.Errorf("Withdraw: %v", err)
 		}
 		w.wantNoHost(w.r, "α")
-		w.wantData(w.r, "β", "x")
+		w.wantData(w.r, w.r, "β", "x")
 		w.announce(w.r, "α", "x")
 	}
 }
 
 func testWithdrawShared(w *registryWorld) {
-	other := w.withdrawer(w.regs[1])
+	other := w.regs[1]
 	w.announce(w.r, "α", "x")
-	_ = other.Withdraw(w.ctx, "α", "x")
-	w.wantData(w.r, "α", "x")
+	_ = w.withdrawer(other).Withdraw(w.ctx, "α", w.data(w.r, "x"))
+	w.wantData(w.r, w.r, "α", "x")
 
 	// What was withdrawn is free for the other.
-	if err := w.withdrawer(w.r).Withdraw(w.ctx, "α", "x"); err != nil {
+	if err := w.withdraw(w.r, "α", "x"); err != nil {
 		w.Errorf("Withdraw: %v", err)
 	}
-	w.announce(w.regs[1], "α", "z")
-	_ = w.withdrawer(w.r).Withdraw(w.ctx, "α", "x")
-	w.wantData(w.r, "α", "z")
+	w.announce(other, "α", "z")
+	_ = w.withdraw(w.r, "α", "x")
+	w.wantData(w.r, other, "α", "z")
 }
 
 func testCloseWithdraws(w *registryWorld) {
+	other := w.regs[1]
 	w.announce(w.r, "α", "x")
-	w.announce(w.regs[1], "β", "y")
+	w.announce(other, "β", "y")
 	if err := w.r.Close(); err != nil {
 		w.Fatalf("Close: %v", err)
 	}
-	w.wantNoHost(w.regs[1], "α")
-	w.wantData(w.regs[1], "β", "y")
-	w.announce(w.regs[1], "α", "z")
-	w.wantData(w.regs[1], "α", "z")
+	w.wantNoHost(other, "α")
+	w.wantData(other, other, "β", "y")
+	w.announce(other, "α", "z")
+	w.wantData(other, other, "α", "z")
 }
 
 func testRegistryClosed(w *registryWorld) {
@@ -217,13 +247,13 @@ func testRegistryClosed(w *registryWorld) {
 		if err := w.r.Close(); err != nil {
 			w.Errorf("Close: %v", err)
 		}
-		w.wantRegistryError("announce", "β", w.r.Announce(w.ctx, "β", "x"), virtnet.ErrRegistryDown)
+		w.wantRegistryError("announce", "β", w.announceErr(w.ctx, w.r, "β", "x"), virtnet.ErrRegistryDown)
 		for _, host := range []string{"α", "β"} {
 			_, err := w.r.Query(w.ctx, host)
 			w.wantRegistryError("query", host, err, virtnet.ErrRegistryDown)
 		}
 	}
-	if err := w.withdrawer(w.r).Withdraw(w.ctx, "α", "x"); err != nil && !errors.Is(err, virtnet.ErrRegistryDown) {
+	if err := w.withdraw(w.r, "α", "x"); err != nil && !errors.Is(err, virtnet.ErrRegistryDown) {
 		w.Errorf("Withdraw after Close: %v, want ErrRegistryDown or nil", err)
 	}
 }
@@ -235,16 +265,16 @@ func testRegistryContext(w *registryWorld) {
 	expired, cancel := context.WithTimeout(w.ctx, -1)
 	defer cancel()
 	for _, ctx := range []context.Context{cancelled, expired} {
-		if d, err := w.r.Query(ctx, "α"); err == nil && d != "x" || err != nil && !errors.Is(err, ctx.Err()) {
-			w.Errorf("Query under a context that is done: %q, %v, want \"x\", or %q", d, err, ctx.Err())
+		if d, err := w.r.Query(ctx, "α"); err == nil && d != w.data(w.r, "x") || err != nil && !errors.Is(err, ctx.Err()) {
+			w.Errorf("Query under a context that is done: %q, %v, want %q, or %q", d, err, w.data(w.r, "x"), ctx.Err())
 		}
 		if _, err := w.r.Query(ctx, "β"); !errors.Is(err, ctx.Err()) && !errors.Is(err, virtnet.ErrNoHost) {
 			w.Errorf("Query under a context that is done: %v, want ErrNoHost or %q", err, ctx.Err())
 		}
 		host := fmt.Sprint(ctx.Err())
-		err := w.r.Announce(ctx, host, "x")
+		err := w.announceErr(ctx, w.r, host, "x")
 		if err == nil {
-			w.wantData(w.r, host, "x")
+			w.wantData(w.r, w.r, host, "x")
 			continue
 		}
 		if !errors.Is(err, ctx.Err()) {
@@ -260,15 +290,15 @@ func testOneWins(w *registryWorld) {
 		var wg sync.WaitGroup
 		errs := make([]error, churners)
 		for i := range errs {
-			wg.Go(func() { errs[i] = w.regs[i%len(w.regs)].Announce(w.ctx, host, strconv.Itoa(i)) })
+			wg.Go(func() { errs[i] = w.announceErr(w.ctx, w.regs[i%2], host, strconv.Itoa(i)) })
 		}
 		wg.Wait()
 		winners := 0
 		for i, err := range errs {
 			if err == nil {
 				winners++
-				w.wantData(w.regs[0], host, strconv.Itoa(i))
-				w.wantData(w.regs[1], host, strconv.Itoa(i))
+				w.wantData(w.regs[0], w.regs[i%2], host, strconv.Itoa(i))
+				w.wantData(w.regs[1], w.regs[i%2], host, strconv.Itoa(i))
 				continue
 			}
 			w.wantRegistryError("announce", host, err, virtnet.ErrHostDup)
@@ -280,21 +310,21 @@ func testOneWins(w *registryWorld) {
 }
 
 func testRegistryConcurrent(w *registryWorld) {
-	wd, _ := w.r.(virtnet.Withdrawer)
+	_, withdraws := w.r.(virtnet.Withdrawer)
 	var wg sync.WaitGroup
 	for i := range churners {
 		wg.Go(func() {
 			for j := range churnRounds {
 				host := fmt.Sprintf("h%d.%d", i, j)
-				if err := w.r.Announce(w.ctx, host, host); err != nil {
+				if err := w.announceErr(w.ctx, w.r, host, host); err != nil {
 					w.Errorf("Announce: %v", err)
 					return
 				}
-				w.wantData(w.r, host, host)
-				if wd == nil || j%2 == 0 {
+				w.wantData(w.r, w.r, host, host)
+				if !withdraws || j%2 == 0 {
 					continue
 				}
-				if err := wd.Withdraw(w.ctx, host, host); err != nil {
+				if err := w.withdraw(w.r, host, host); err != nil {
 					w.Errorf("Withdraw: %v", err)
 				}
 				w.wantNoHost(w.r, host)
@@ -304,7 +334,7 @@ func testRegistryConcurrent(w *registryWorld) {
 	wg.Wait()
 	for i := range churners {
 		host := fmt.Sprintf("h%d.0", i)
-		w.wantData(w.r, host, host)
+		w.wantData(w.r, w.r, host, host)
 	}
 }
 
@@ -314,7 +344,7 @@ func testCloseInterrupts(w *registryWorld) {
 		wg.Go(func() {
 			for j := 0; ; j++ { // until it is closed; each operation is bounded by the context
 				host := fmt.Sprintf("h%d.%d", i, j)
-				err := w.r.Announce(w.ctx, host, "x")
+				err := w.announceErr(w.ctx, w.r, host, "x")
 				if err == nil {
 					_, err = w.r.Query(w.ctx, host)
 				}

@@ -17,12 +17,12 @@ func TestMemnetBubble(t *testing.T) {
 }
 
 func TestMemRegistry(t *testing.T) {
-	virtnettest.TestRegistry(t, func(t testing.TB, n int) []virtnet.Registry {
+	virtnettest.TestRegistry(t, virtnettest.Registries{Open: func(t testing.TB, n int) []virtnet.Registry {
 		m := &memnet{hosts: make(map[string]memhost)}
 		var regs []virtnet.Registry
 		for i := range n {
 			regs = append(regs, withdrawer{&memregistry{net: m, owner: string(rune('0' + i))}})
 		}
 		return regs
-	})
+	}})
 }

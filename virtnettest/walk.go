@@ -78,7 +78,7 @@ type walkEnd struct {
 
 func (k *walker) walk() {
 	for i, name := range []string{"α", "β", "γ"} {
-		k.hosts = append(k.hosts, &walkHost{sub: i, h: k.host(i, name), ports: make(map[int]any)})
+		k.hosts = append(k.hosts, &walkHost{sub: i, h: k.hostAgain(i, name), ports: make(map[int]any)})
 	}
 	steps := []struct {
 		weight int
@@ -302,7 +302,7 @@ func (k *walker) restart() {
 	k.takeDown(h)
 	h.sub = k.rng.IntN(len(k.subs))
 	k.logf("%s is made on sub-network %d", h.h.Name(), h.sub)
-	h.h = k.host(h.sub, h.h.Name())
+	h.h = k.hostAgain(h.sub, h.h.Name())
 }
 
 // takeDown closes a host with everything on it.

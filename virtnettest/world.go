@@ -117,8 +117,11 @@ func (w *world) settle() {
 		synctest.Wait()
 		return
 	}
-	<-time.After(moment)
+	w.pause()
 }
+
+// pause waits for a moment.
+func (w *world) pause() { <-time.After(moment) }
 
 // wantError checks the error of an operation.
 func (w *world) wantError(what string, err error, want opError) bool {
@@ -194,7 +197,8 @@ func (c *call[T]) wait(w *world) (T, error) {
 		return c.val, c.err
 	case <-timer.C:
 		w.Fatalf("%s has not returned after %v", c.what, patience)
-		panic("unreachable")
+		var zero T
+		return zero, nil
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // sizes are the sizes of pipes that tests run with.
-var sizes = []int{0, 1, 1000, 64 << 10, DefaultSize}
+var sizes = []int{0, 1, 1000, DefaultSize, 256 << 10}
 
 func forSizes(t *testing.T, f func(t *testing.T, size int)) {
 	for _, size := range sizes {

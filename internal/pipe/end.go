@@ -22,7 +22,7 @@ type end struct {
 type state uint8
 
 const (
-	open   state = iota // a reading end also reads to the end of what a writing end has left that is no longer open
+	open   state = iota // a reading end stays open when the peer stops writing: it reads what is left, then io.EOF
 	shut                // half closed, here or by the peer: Read gives io.EOF, Write "broken pipe"
 	reset               // reset by the peer
 	closed              // the connection is closed on this end

@@ -20,6 +20,7 @@ func TestTime(t *testing.T) {
 				for range 3 {
 					reads = append(reads, start(a.Read, make([]byte, 2)))
 					writes = append(writes, start(a.Write, make([]byte, size+1)))
+					synctest.Wait()
 				}
 				time.Sleep(3 * time.Hour)
 				a.SetDeadline(time.Now().Add(4 * time.Hour))
@@ -29,9 +30,8 @@ func TestTime(t *testing.T) {
 				time.Sleep(4*time.Hour - 1)
 				want(t, "second read", reads[1], nil)
 				time.Sleep(1)
-				for i, c := range reads[1:] {
-					want(t, "read", c, &result{0, os.ErrDeadlineExceeded})
-					_ = i
+				for _, c := range reads[1:] {
+					want(t, "later read", c, &result{0, os.ErrDeadlineExceeded})
 				}
 				n := 0
 				for _, c := range writes {
