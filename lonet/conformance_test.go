@@ -1,10 +1,13 @@
 package lonet_test
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"github.com/virtnet/virtnet"
 	"github.com/virtnet/virtnet/lonet"
+	"github.com/virtnet/virtnet/lonet/internal/registry"
 	"github.com/virtnet/virtnet/virtnettest"
 )
 
@@ -24,5 +27,28 @@ func TestConformance(t *testing.T) {
 			return subs
 		},
 		Backlog: backlog,
+	})
+}
+
+func TestRegistryConformance(t *testing.T) {
+	hostdata := make(map[virtnet.Registry]string)
+	present := func(context.Context, string, string) (registry.Answer, error) { return registry.Present, nil }
+	virtnettest.TestRegistry(t, virtnettest.Registries{
+		Open: func(t testing.TB, n int) []virtnet.Registry {
+			config := registry.Config{TempDir: t.TempDir(), Probe: present}
+			var regs []virtnet.Registry
+			for i := range n {
+				osladdr := fmt.Sprintf("127.0.0.1:%d", 4001+i)
+				r, err := config.Open(t.Context(), "test", osladdr)
+				if err != nil {
+					t.Fatal(err)
+				}
+				hostdata[r] = osladdr
+				regs = append(regs, r)
+			}
+			return regs
+		},
+		// A process announces the address at which it accepts.
+		Hostdata: func(r virtnet.Registry) string { return hostdata[r] },
 	})
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/virtnet/virtnet"
+	"github.com/virtnet/virtnet/internal/hostname"
 )
 
 // The handshake: one line each way on a fresh TCP connection (docs/lonet.md, section 4).
@@ -117,10 +119,11 @@ func (r request) check(network string) (src, dst *virtnet.Addr, err error) {
 	if r.network != network {
 		return nil, nil, errMismatch
 	}
-	if src, err = virtnet.ParseAddr(network, r.src); err != nil || src.Host == "" {
+	// Names that no host can have are not let in: they could not be answered in a line, or fool who prints them.
+	if src, err = virtnet.ParseAddr(network, r.src); err != nil || hostname.Check(src.Host) != nil {
 		return nil, nil, errBadSrc
 	}
-	if dst, err = virtnet.ParseAddr(network, r.dst); err != nil || dst.Host == "" {
+	if dst, err = virtnet.ParseAddr(network, r.dst); err != nil || hostname.Check(dst.Host) != nil {
 		return nil, nil, errBadDst
 	}
 	return src, dst, nil
@@ -153,11 +156,17 @@ func (r reply) saysNoHost() bool {
 	return strings.HasPrefix(r.err, "address ") && strings.HasSuffix(r.err, ": "+virtnet.ErrNoHost.Error())
 }
 
-// shorten bounds what a stranger puts into our errors.
+// shorten bounds what a stranger puts into our errors, and leaves out what would do things to a terminal.
 func shorten(s string) string {
 	const most = 200
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 	if len(s) > most {
-		return s[:most] + "…"
+		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return s
 }

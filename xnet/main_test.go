@@ -29,7 +29,7 @@ func leaked() string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	var left []string
-	for _, stack := range strings.Split(string(buf), "\n\n") {
+	for stack := range strings.SplitSeq(string(buf), "\n\n") {
 		if strings.Contains(stack, "created by") && strings.Contains(stack, "virtnet/xnet") {
 			left = append(left, stack)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 
 	"golang.org/x/net/nettest"
 )
@@ -208,8 +209,9 @@ func TestTLSDialEnds(t *testing.T) {
 			}
 			tt.end(cancel, client)
 			wantOpError(t, next(t, result), "dial", "tcp4+tls", tt.want)
-			if _, err := io.Copy(io.Discard, conn); err != nil && !errors.Is(err, net.ErrClosed) {
-				t.Logf("connection of the failed dial ended with %v", err)
+			conn.SetDeadline(time.Now().Add(limit))
+			if _, err := io.Copy(io.Discard, conn); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("the connection of the failed dial is still open")
 			}
 		})
 	}

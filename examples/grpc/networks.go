@@ -30,10 +30,9 @@ func openPlain(context.Context) (server, client xnet.Networker, closeAll func() 
 	return n, n, n.Close, nil
 }
 
-// openPipe is a network in this process. Its pipes have a buffer as sockets have: grpc writes on both sides
-// before it reads.
+// openPipe is a network in this process.
 func openPipe(ctx context.Context) (server, client xnet.Networker, closeAll func() error, err error) {
-	return twoHosts(ctx, pipenet.AsVirtNet(pipenet.Config{Buffer: -1}.New("grpc")))
+	return twoHosts(ctx, pipenet.AsVirtNet(pipenet.New("grpc")))
 }
 
 // openLonet is a new network on this machine, which other processes could join.

@@ -27,7 +27,7 @@ func leaked() string {
 	buf := make([]byte, 1<<20)
 	buf = buf[:runtime.Stack(buf, true)]
 	var left []string
-	for _, stack := range strings.Split(string(buf), "\n\n") {
+	for stack := range strings.SplitSeq(string(buf), "\n\n") {
 		if _, by, ok := strings.Cut(stack, "created by "); ok &&
 			(strings.Contains(by, "virtnet/") || strings.HasPrefix(by, "net/http")) {
 			left = append(left, stack)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ func TestOthersDirectory(t *testing.T) {
 		missing(t, "root, to make another user's directory")
 	}
 	c := Config{TempDir: t.TempDir()}
+	os.Chmod(filepath.Dir(c.TempDir), 0o755) // others may pass
 	os.Mkdir(c.Dir(), 0o755)
 	os.Chown(c.Dir(), 1, 1)
 

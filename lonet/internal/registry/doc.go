@@ -18,9 +18,10 @@
 //
 // meta holds schemaver, "lonet.1", and network, the name without "lonet" before it. A row of hosts says that the process
 // which accepts at osladdr, "127.0.0.1:port", has the host. Programs that know just this share the network
-// with ours; the database is in WAL mode. We use one thing more, the rowid of hosts: whoever of us
-// announces a host, or takes its name over, gives the row a new random rowid from 1 to 2⁶², and a row
-// that was found to be dead is replaced only if its rowid and osladdr are still those that were judged:
+// with ours; the database is in WAL mode. We use one thing more, the rowid of hosts, as the id of an announcement: whoever
+// of us announces a host, or takes its name over, gives the row a new one, Unix time in milliseconds
+// times 2²⁰ plus 20 random bits. A row that was found to be stale is replaced only if it is still the one that was
+// judged:
 //
 //	UPDATE hosts SET rowid = ?, osladdr = ? WHERE hostname = ? AND rowid = ? AND osladdr = ?
 //

@@ -117,20 +117,15 @@ func (r *Registry) ask(ctx context.Context, osladdr, hostname string) (Answer, e
 }
 
 // Gone tells, of an address at which the operating system has refused a connection, whether its process has
-// ended. It is false while the process holds its mark. It never waits; if it is true, and the database is free,
-// the hosts of the process are removed from the registry.
+// ended. It is false while the process holds its mark. It never waits. The rows of the process stay, so that who
+// dials its hosts hears each time what has become of them.
 func (r *Registry) Gone(osladdr string) bool {
 	port, ok := parseAddr(osladdr)
 	if !ok {
 		return false
 	}
-	switch state, err := checkMark(markPath(r.dir, port)); {
-	case err != nil || state == Running:
-		return false
-	case state == Gone:
-		r.collect(osladdr)
-	}
-	return true
+	state, err := checkMark(markPath(r.dir, port))
+	return err == nil && state != Running
 }
 
 // collect removes what a dead process has left, its rows and its mark, if it left a mark and nobody is busy with

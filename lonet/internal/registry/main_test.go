@@ -151,7 +151,7 @@ func newChild(t testing.TB) *child {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), childEnv+"=1")
+	cmd.Env = append(os.Environ(), childEnv+"=1", "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -241,7 +241,7 @@ func childMain() {
 	}
 }
 
-// waitUntil waits for the time in args, if there is one, spinning at the end so that children start as one.
+// waitUntil waits for the time in args, in Unix nanoseconds, if there is one.
 func waitUntil(args []string) {
 	if len(args) == 0 {
 		return

@@ -68,7 +68,7 @@ func markPort(name string) (port uint16, ok bool) {
 func takeMark(ctx context.Context, path string) (*mark, error) {
 	limited, cancel := context.WithTimeout(ctx, markWait)
 	defer cancel()
-	for n := 0; ; n++ {
+	for {
 		m, state, err := lockMark(path, os.O_CREATE|os.O_RDWR)
 		if m != nil || err != nil {
 			return m, err
@@ -76,7 +76,7 @@ func takeMark(ctx context.Context, path string) (*mark, error) {
 		if state != Running {
 			continue // removed between our making and our locking it
 		}
-		if sleep(limited, nil, backoff(n)) != nil {
+		if sleep(limited, nil, backoff(0)) != nil {
 			return nil, cmp.Or(ctx.Err(), ErrMarked)
 		}
 	}

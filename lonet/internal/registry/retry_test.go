@@ -63,7 +63,7 @@ func TestPacer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p pacer
 		gaps := func() (n int) {
-			for range 8 {
+			for range 2 * paceEvery {
 				if p.wrote() {
 					n++
 				}
@@ -71,15 +71,15 @@ func TestPacer(t *testing.T) {
 			return n
 		}
 		if n := gaps(); n != 0 {
-			t.Errorf("alone: %d gaps in 8 writes, want none", n)
+			t.Errorf("alone: %d gaps, want none", n)
 		}
 		p.wasBusy()
 		if n := gaps(); n != 2 {
-			t.Errorf("with others: %d gaps in 8 writes, want 2", n)
+			t.Errorf("with others: %d gaps, want 2", n)
 		}
 		time.Sleep(paceMemory)
 		if n := gaps(); n != 0 {
-			t.Errorf("alone again: %d gaps in 8 writes, want none", n)
+			t.Errorf("alone again: %d gaps, want none", n)
 		}
 	})
 }

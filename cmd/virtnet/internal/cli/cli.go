@@ -56,7 +56,7 @@ under host names of their own.
 
 Start with "virtnet demo".`,
 		Version:           version(),
-		Args:              understood(cobra.NoArgs),
+		Args:              noCommand,
 		RunE:              help,
 		SilenceErrors:     true, // Main prints them
 		SilenceUsage:      true,
@@ -69,6 +69,19 @@ Start with "virtnet demo".`,
 
 // help is what a command does that is only a group of others.
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
+// noCommand is what a group of commands says to an argument that is none of them.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	cmd.SuggestionsMinimumDistance = 2
+	if like := cmd.SuggestionsFor(args[0]); len(like) > 0 {
+		err = fmt.Errorf("%w: did you mean %q?", err, like[0])
+	}
+	return &usageError{err}
+}
 
 // version returns what the go command knows of the version that it has built.
 func version() string {

@@ -50,7 +50,7 @@ func newDemoProcess() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// An interrupt from the terminal reaches the parent too, which ends this process in good order.
 			signal.Ignore(os.Interrupt)
-			return demo.Process(cmd.InOrStdin(), cmd.OutOrStdout())
+			return demo.Process(cmd.Context(), cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 }

@@ -58,19 +58,25 @@ func (t *text) check(held bool, s string) {
 	t.line("   %s %s", mark, s)
 }
 
-// progress writes over the last one on a terminal, and elsewhere writes a line now and then.
+// progress writes over the last one on a terminal, and elsewhere a line now and then.
 func (t *text) progress(s string) {
-	s = "     " + s
+	every := time.Second
 	if t.terminal {
-		width := utf8.RuneCountInString(s)
-		fmt.Fprintf(t.out, "\r%s%*s", s, max(t.width-width, 0), "")
-		t.width = width
+		every = 50 * time.Millisecond
+	}
+	now := time.Now()
+	if now.Sub(t.last) < every {
 		return
 	}
-	if now := time.Now(); now.Sub(t.last) >= time.Second {
-		t.last = now
+	t.last = now
+	s = "     " + s
+	if !t.terminal {
 		t.line("%s", s)
+		return
 	}
+	width := utf8.RuneCountInString(s)
+	fmt.Fprintf(t.out, "\r%s%*s", s, max(t.width-width, 0), "")
+	t.width = width
 }
 
 func (t *text) event(event) {}
@@ -78,7 +84,7 @@ func (t *text) event(event) {}
 func (t *text) end(err error, checks int) {
 	took := brief(time.Since(t.begun))
 	if err != nil {
-		t.line("\nThe demo failed after %s: %v", took, err)
+		t.line("\nThe demo failed, after %s.", took) // who called Run prints why
 		return
 	}
 	t.line("\nAll %d checks held, in %s.", checks, took)

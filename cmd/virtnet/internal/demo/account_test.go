@@ -14,13 +14,16 @@ import (
 // tell gives an account of every kind of thing.
 func tell(a account) {
 	a.step(1, "one")
+	time.Sleep(50 * time.Millisecond)
 	a.progress("long progress")
+	a.progress("too soon")
+	time.Sleep(50 * time.Millisecond)
 	a.progress("short")
 	a.say("a fact")
 	a.step(2, "two")
 	a.event(event{Kind: ready, Host: "α", PID: 7})
 	a.check(true, "good")
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(1400 * time.Millisecond)
 	a.progress("later")
 	a.check(false, "bad")
 }
@@ -35,7 +38,7 @@ func TestText(t *testing.T) {
 		{"file", false, nil, "1. one\n     a fact\n\n2. two\n   ✓ good\n     later\n   ✗ bad\n\nAll 2 checks held, in 1.5s.\n"},
 		{"terminal", true, errors.New("bad"), "1. one\n" +
 			"\r     long progress\r     short        \r          \r     a fact\n" +
-			"\n2. two\n   ✓ good\n\r     later\r          \r   ✗ bad\n\nThe demo failed after 1.5s: bad\n"},
+			"\n2. two\n   ✓ good\n\r     later\r          \r   ✗ bad\n\nThe demo failed, after 1.5s.\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -59,10 +62,10 @@ func TestJSON(t *testing.T) {
 		a.end(errors.New("bad"), 2)
 		want := strings.Join([]string{
 			`{"seconds":0,"event":"step","step":1,"text":"one"}`,
-			`{"seconds":0,"event":"fact","text":"a fact"}`,
-			`{"seconds":0,"event":"step","step":2,"text":"two"}`,
-			`{"seconds":0,"event":"ready","host":"α","pid":7}`,
-			`{"seconds":0,"event":"check","ok":true,"text":"good"}`,
+			`{"seconds":0.1,"event":"fact","text":"a fact"}`,
+			`{"seconds":0.1,"event":"step","step":2,"text":"two"}`,
+			`{"seconds":0.1,"event":"ready","host":"α","pid":7}`,
+			`{"seconds":0.1,"event":"check","ok":true,"text":"good"}`,
 			`{"seconds":1.5,"event":"check","ok":false,"text":"bad"}`,
 			`{"seconds":1.5,"event":"result","ok":false,"checks":2,"error":"bad"}`,
 		}, "\n") + "\n"

@@ -4,18 +4,26 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 )
 
 // A crew is the processes of the demo. One goroutine has it.
 type crew struct {
-	command []string
-	heard   chan event         // what the processes tell, and their ends
-	deaf    chan struct{}      // closed when nobody hears any more
-	workers map[string]*worker // those that should live, by host
+	command  []string
+	heard    chan event         // what the processes tell, and their ends
+	deaf     chan struct{}      // closed when nobody hears any more
+	workers  map[string]*worker // by host
+	patience time.Duration      // how long a process may take to end once it is told to
 }
 
 func newCrew(command []string) *crew {
-	return &crew{command, make(chan event), make(chan struct{}), make(map[string]*worker)}
+	return &crew{
+		command:  command,
+		heard:    make(chan event),
+		deaf:     make(chan struct{}),
+		workers:  make(map[string]*worker),
+		patience: 3 * time.Second,
+	}
 }
 
 // start starts a process for a task.
@@ -41,7 +49,7 @@ func (c *crew) end() error {
 	var all sync.WaitGroup
 	errs := make(chan error, len(c.workers))
 	for _, w := range c.workers {
-		all.Go(func() { errs <- w.end() })
+		all.Go(func() { errs <- w.end(c.patience) })
 	}
 	all.Wait()
 	close(errs)

@@ -83,7 +83,7 @@ func (d *demo) check(held bool, format string, args ...any) {
 	d.account.check(held, fmt.Sprintf(format, args...))
 }
 
-// clean ends and removes everything. It says so if the story came to its end.
+// clean ends and removes everything. It may be called again.
 func (d *demo) clean() error {
 	err := d.crew.end()
 	if d.leave != nil {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/virtnet/virtnet"
+	"github.com/virtnet/virtnet/xnet/xhttp"
 )
 
 const (
@@ -26,7 +27,6 @@ const (
 // fetcher gets files from a host over HTTP. When the host dies it dials until the host is back, and goes on
 // at the byte where it was.
 type fetcher struct {
-	host   *virtnet.Host
 	from   string
 	to     *teller
 	client *http.Client
@@ -37,8 +37,10 @@ type fetcher struct {
 
 // fetch gets t.Files from t.From, and then waits until ctx is done.
 func fetch(ctx context.Context, host *virtnet.Host, t *task, to *teller) error {
-	f := &fetcher{host: host, from: t.From, to: to, at: event{Kind: advance}}
-	transport := &http.Transport{DialContext: f.dial, ResponseHeaderTimeout: 10 * time.Second}
+	f := &fetcher{from: t.From, to: to, at: event{Kind: advance}}
+	transport := xhttp.Transport(host)
+	transport.DialContext = f.telling(transport.DialContext)
+	transport.ResponseHeaderTimeout = 10 * time.Second
 	defer transport.CloseIdleConnections()
 	f.client = &http.Client{Transport: transport}
 
@@ -55,17 +57,22 @@ func fetch(ctx context.Context, host *virtnet.Host, t *task, to *teller) error {
 	return ctx.Err()
 }
 
-// dial dials for the HTTP client, and tells when it fails.
-func (f *fetcher) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
-	start := time.Now()
-	conn, err := f.host.DialContext(ctx, network, addr)
-	if err != nil {
-		f.to.tell(event{Kind: dialFailed, Error: err.Error(), Took: time.Since(start),
-			Refused: errors.Is(err, virtnet.ErrConnRefused), NoHost: errors.Is(err, virtnet.ErrNoHost)})
+// dialFunc is the type of http.Transport's DialContext.
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// telling returns dial with a limit of time, and telling what fails.
+func (f *fetcher) telling(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialLimit)
+		defer cancel()
+		start := time.Now()
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			f.to.tell(event{Kind: dialFailed, Error: err.Error(), Took: time.Since(start),
+				Refused: errors.Is(err, virtnet.ErrConnRefused), NoHost: errors.Is(err, virtnet.ErrNoHost)})
+		}
+		return conn, err
 	}
-	return conn, err
 }
 
 // file gets one file, in as many requests as it takes, and tells its SHA-256.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,10 +82,8 @@ func (x *exchange) next(kinds ...kind) event {
 		if err := x.events.Decode(&e); err != nil {
 			x.t.Fatalf("the client has ended: %v", err)
 		}
-		for _, k := range kinds {
-			if e.Kind == k {
-				return e
-			}
+		if slices.Contains(kinds, e.Kind) {
+			return e
 		}
 	}
 }

@@ -57,11 +57,16 @@ func makeFile(name string, content io.Reader) error {
 	return errors.Join(err, f.Close())
 }
 
-// readFiles reads the regular files below dir, in the order of their names. It calls progress with the bytes
-// read so far.
+// readFiles reads the regular files below dir, in the order of their names, until ctx is done. It calls progress
+// with how many bytes it has read.
 func readFiles(ctx context.Context, dir string, progress func(int64)) ([]file, error) {
 	var all []file
 	var read int64
+	report := func(n int) error {
+		read += int64(n)
+		progress(read)
+		return context.Cause(ctx)
+	}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = context.Cause(ctx)
@@ -74,27 +79,36 @@ func readFiles(ctx context.Context, dir string, progress func(int64)) ([]file, e
 			return err
 		}
 		f := file{name: filepath.ToSlash(rel)}
-		if f.size, f.sha256, err = digest(path); err != nil {
+		if f.size, f.sha256, err = digest(path, report); err != nil {
 			return err
 		}
 		all = append(all, f)
-		read += f.size
-		progress(read)
 		return nil
 	})
 	return all, err
 }
 
-// digest returns the size and the SHA-256 of a file.
-func digest(path string) (int64, string, error) {
+// digest returns the size and the SHA-256 of a file. It reports every piece that it has read, and ends with
+// the error that it gets for it.
+func digest(path string, report func(n int) error) (int64, string, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return 0, "", err
 	}
 	defer f.Close()
 	sum := sha256.New()
-	n, err := io.Copy(sum, f)
+	n, err := io.Copy(io.MultiWriter(sum, reporter(report)), f)
 	return n, hex.EncodeToString(sum.Sum(nil)), err
+}
+
+// reporter is an io.Writer that is called with how much is written.
+type reporter func(n int) error
+
+func (r reporter) Write(b []byte) (int, error) {
+	if err := r(len(b)); err != nil {
+		return 0, err
+	}
+	return len(b), nil
 }
 
 // total returns how many bytes the files have.

@@ -23,7 +23,7 @@ func TestMakeAndReadFiles(t *testing.T) {
 		t.Errorf("%d files of %s in all, last progress %d", len(files), size(all), last)
 	}
 	f := files[0]
-	if n, sum, err := digest(filepath.Join(dir, filepath.FromSlash(f.name))); n != f.size || sum != f.sha256 || err != nil {
+	if n, sum, err := digest(filepath.Join(dir, filepath.FromSlash(f.name)), func(int) error { return nil }); n != f.size || sum != f.sha256 || err != nil {
 		t.Errorf("digest(%q) = %d, %s, %v, want %d, %s", f.name, n, sum, err, f.size, f.sha256)
 	}
 
@@ -68,6 +68,10 @@ func TestReadFilesOfUser(t *testing.T) {
 	cancel(stop)
 	if _, err := readFiles(ctx, dir, func(int64) {}); err != stop {
 		t.Errorf("with a cancelled context: %v, want its cause", err)
+	}
+	ctx, cancel = context.WithCancelCause(t.Context())
+	if _, err := readFiles(ctx, dir, func(int64) { cancel(stop) }); err != stop {
+		t.Errorf("cancelled while it reads: %v, want the cause", err)
 	}
 	if _, err := readFiles(t.Context(), filepath.Join(dir, "none"), func(int64) {}); !os.IsNotExist(err) {
 		t.Errorf("of no directory: %v", err)

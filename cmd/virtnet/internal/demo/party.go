@@ -73,6 +73,9 @@ func (d *demo) until(ctx context.Context, what string, cond func() bool) error {
 	idle := time.NewTimer(patience)
 	defer idle.Stop()
 	for !cond() {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
 		select {
 		case e := <-d.crew.heard:
 			if err := d.hear(e); err != nil {

@@ -12,14 +12,14 @@ import (
 )
 
 // Process is one of the demo's processes: it reads its task from in, and tells the parent on out what happens.
-// It returns when in ends, which is when the parent is done with it or dead.
-func Process(in io.Reader, out io.Writer) error {
+// It returns when ctx is done or in ends, which is when the parent is done with it or dead.
+func Process(ctx context.Context, in io.Reader, out io.Writer) error {
 	dec := json.NewDecoder(in)
 	var t task
 	if err := dec.Decode(&t); err != nil {
 		return fmt.Errorf("demo process: no task: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
 		io.Copy(io.Discard, in)

@@ -104,9 +104,10 @@ func (d *demo) transfer(ctx context.Context) error {
 		}
 	}
 	for _, c := range d.clients {
-		d.check(c.cut == nil && 0 < c.at.Offset && c.at.Offset < mid.size, "%s has %d files, and %s of the %s of %s",
-			c.host, len(c.files), size(c.at.Offset), size(mid.size), mid.name)
+		d.check(c.cut == nil && 0 < c.at.Offset && c.at.Offset < mid.size, "%s has %d of %d files, and %s of the %s of %s",
+			c.host, len(c.files), len(d.files), size(c.at.Offset), size(mid.size), mid.name)
 	}
+	d.say("%s", d.bars())
 	return nil
 }
 
@@ -170,6 +171,7 @@ func (d *demo) finish(ctx context.Context) error {
 		d.check(len(wrong) == 0, "%s has %d of %d files, %s, with the SHA-256 they have on disk%s",
 			c.host, len(d.files)-len(wrong), len(d.files), size(c.at.Got), but(wrong))
 	}
+	d.say("%s", d.bars())
 	return nil
 }
 

@@ -11,9 +11,6 @@ import (
 	"time"
 )
 
-// endLimit is how long a process may take to end once its input is closed, before it is killed.
-const endLimit = 3 * time.Second
-
 // A worker is one of the demo's processes, as the parent sees it.
 type worker struct {
 	host   string
@@ -81,17 +78,17 @@ func (w *worker) epitaph(err error) string {
 	return "exit status 0"
 }
 
-// end lets the process end by itself, and kills it if it does not. It is an error if that was necessary.
-func (w *worker) end() error {
+// end lets the process end by itself, and kills it if it has not within limit. It is an error if that was necessary.
+func (w *worker) end(limit time.Duration) error {
 	w.stdin.Close()
 	select {
 	case <-w.gone:
 		return nil
-	case <-time.After(endLimit):
+	case <-time.After(limit):
 	}
 	if err := w.cmd.Process.Kill(); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
 	}
 	<-w.gone // the kernel's part, which does not fail
-	return fmt.Errorf("process %d did not end by itself within %v", w.pid(), endLimit)
+	return fmt.Errorf("process %d did not end by itself within %v", w.pid(), limit)
 }

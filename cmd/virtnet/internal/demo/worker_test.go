@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"strings"
@@ -14,7 +15,7 @@ func TestMain(m *testing.M) {
 	case 2:
 		switch os.Args[1] {
 		case "process": // the real one
-			if Process(os.Stdin, os.Stdout) != nil {
+			if Process(context.Background(), os.Stdin, os.Stdout) != nil {
 				os.Exit(1)
 			}
 			os.Exit(0)
@@ -106,12 +107,13 @@ func TestCrewEnd(t *testing.T) {
 func TestCrewThatDoesNotEnd(t *testing.T) {
 	for _, what := range []string{"stay", "talk"} {
 		c := newTestCrew(t, what)
+		c.patience = 50 * time.Millisecond
 		w, err := c.start(task{Host: "x"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = c.end()
-		want := fmt.Sprintf("process %d did not end by itself within %v", w.pid(), endLimit)
+		want := fmt.Sprintf("process %d did not end by itself within %v", w.pid(), c.patience)
 		if err == nil || err.Error() != want {
 			t.Errorf("process that does %q: %v, want %s", what, err, want)
 		}
