@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/virtnet/virtnet"
@@ -24,8 +23,6 @@ type engine struct {
 	life context.Context // ends when the engine is closed
 	kill context.CancelFunc
 
-	leading  overdue        // the serve that shakes hands
-	slow     atomic.Bool    // the last request did not come right behind its connection
 	halfOpen overdue        // incoming connections whose request has not come yet
 	waiting  overdue        // incoming dials that wait for an Accept
 	dialling overdue        // outgoing dials that wait for the reply
@@ -33,8 +30,6 @@ type engine struct {
 }
 
 const (
-	// leadAfter is how long a handshake may keep the accept loop.
-	leadAfter = time.Millisecond
 	// watchAfter is how long an incoming dial waits for an Accept before its dialler is watched.
 	watchAfter = 10 * time.Millisecond
 	// suspectAfter is how long a dial waits for the reply before it asks whether the one it waits for is the
@@ -61,31 +56,18 @@ func (e *engine) Close() error {
 // connection. Established ones go on; those that wait in the socket's queue are accepted once there is.
 const acceptBackoff = 20 * time.Millisecond
 
-// serve accepts connections until the engine is closed.
-//
-// It shakes hands itself as long as that is quick, for another goroutine would cost a good part of a dial:
-// requests come right behind their connections. When one does not, another serve takes over, and while that has
-// happened to the last connection, the next ones get goroutines of their own.
+// serve accepts a connection and shakes hands on it. Before that it lets another serve take over: this goroutine
+// is running already, so the dial need not wait for a new one to be scheduled.
 func (e *engine) serve() {
 	for {
 		conn, err := e.osl.AcceptTCP()
-		switch {
-		case err != nil:
-			if !e.acceptFailed(err) {
-				return
-			}
-		case e.slow.Load():
-			e.serving.Go(func() { e.serveConn(conn) })
-		default:
-			var self watched
-			e.leading.add(&self, func() {
-				e.slow.Store(true)
-				e.serving.Go(e.serve)
-			})
+		if err == nil {
+			e.serving.Go(e.serve)
 			e.serveConn(conn)
-			if !e.leading.remove(&self) {
-				return
-			}
+			return
+		}
+		if !e.acceptFailed(err) {
+			return
 		}
 	}
 }

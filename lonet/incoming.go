@@ -56,7 +56,6 @@ func (in *incoming) request() (*virtnet.Accept, error) {
 	if !in.halfOpen.remove(&silent) {
 		return nil, errNoRequest
 	}
-	in.slow.Store(time.Since(silent.since) > leadAfter)
 	switch {
 	case err == errLongLine:
 		return nil, errBadRequest
@@ -94,7 +93,7 @@ func (in *incoming) wait() (*virtnet.Accept, error) {
 	ctx, cancel := context.WithCancel(in.life)
 	defer cancel()
 	var watch later // most need not be watched
-	watch.start(&in.waiting, func() {
+	watch.start(&in.waiting, func(context.Context) {
 		if waitGone(in.conn, in.mayEnd) {
 			cancel()
 		}

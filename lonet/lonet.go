@@ -93,7 +93,6 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 		osl:      osl,
 		osladdr:  osl.Addr().String(),
 		log:      c.log(),
-		leading:  overdue{after: leadAfter},
 		halfOpen: overdue{after: c.handshakeTimeout(), limit: c.halfOpen()},
 		waiting:  overdue{after: watchAfter},
 		dialling: overdue{after: suspectAfter},

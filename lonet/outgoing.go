@@ -14,7 +14,7 @@ import (
 )
 
 // dialer makes connections without keep-alives: on one machine none is lost without a word.
-var dialer = net.Dialer{KeepAlive: -1}
+var dialer = net.Dialer{KeepAlive: -1, Control: connectAhead}
 
 var errBadReply = errors.New("protocol error: invalid dial reply")
 
@@ -63,11 +63,9 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	interrupt := func() { _ = conn.SetDeadline(aLongTimeAgo) }
 	proceed := context.AfterFunc(ctx, interrupt)
 	gone := false
-	asking, stopAsking := context.WithCancel(context.Background())
-	defer stopAsking()
 	var suspect later
-	suspect.start(&e.dialling, func() {
-		if alive, err := e.registry.Alive(asking, dst.Host, osladdr); err == nil && !alive {
+	suspect.start(&e.dialling, func(ctx context.Context) {
+		if alive, err := e.registry.Alive(ctx, dst.Host, osladdr); err == nil && !alive {
 			gone = true
 			interrupt()
 		}
@@ -78,7 +76,7 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	if err == nil {
 		line, surplus, err = readLine(conn, buf)
 	}
-	suspect.stop(stopAsking)
+	suspect.stop(func() {})
 	switch {
 	case !proceed():
 		return nil, nil, ctx.Err() // the deadline is being set, so the connection can't be used

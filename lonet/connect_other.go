@@ -1,0 +1,7 @@
+//go:build !unix
+
+package lonet
+
+import "syscall"
+
+var connectAhead func(network, address string, c syscall.RawConn) error
