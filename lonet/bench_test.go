@@ -3,7 +3,6 @@ package lonet_test
 import (
 	"context"
 	"net"
-	"sync"
 	"testing"
 
 	"github.com/virtnet/virtnet/internal/ratio"
@@ -37,62 +36,49 @@ func benchHosts(b *testing.B) (xnet.Listener, xnet.Networker) {
 	return l, hosts[1]
 }
 
-func benchTCP(b *testing.B) net.Listener {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+// benchSides returns how to dial and to accept on lonet and on TCP.
+func benchSides(b *testing.B) (dial, accept, tcpDial, tcpAccept func() (net.Conn, error)) {
+	ctx := context.Background()
+	l, β := benchHosts(b)
+	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { l.Close() })
-	return l
+	b.Cleanup(func() { tcp.Close() })
+	addr := tcp.Addr().String()
+	return func() (net.Conn, error) { return β.Dial(ctx, "α:1") },
+		func() (net.Conn, error) { return l.Accept(ctx) },
+		func() (net.Conn, error) { return net.Dial("tcp4", addr) },
+		tcp.Accept
 }
 
 // BenchmarkDial is dial, accept, and close on both sides.
 func BenchmarkDial(b *testing.B) {
-	ctx := context.Background()
 	for _, bench := range []struct {
 		name     string
 		parallel int
 	}{{"sequential", 1}, {"parallel=16", 16}} {
 		b.Run(bench.name, func(b *testing.B) {
-			l, β := benchHosts(b)
-			tcp := benchTCP(b)
-			go closeAll(func() (net.Conn, error) { return l.Accept(ctx) })
-			go closeAll(tcp.Accept)
-			addr := tcp.Addr().String()
-			ratio.Compare(b,
-				dialSide(b, bench.parallel, func() (net.Conn, error) { return β.Dial(ctx, "α:1") }),
-				dialSide(b, bench.parallel, func() (net.Conn, error) { return net.Dial("tcp4", addr) }))
+			dial, accept, tcpDial, tcpAccept := benchSides(b)
+			go ratio.CloseAll(accept)
+			go ratio.CloseAll(tcpAccept)
+			ratio.Compare(b, ratio.Dials(b, bench.parallel, dial), ratio.Dials(b, bench.parallel, tcpDial))
 		})
 	}
 }
 
-// closeAll accepts connections and closes them.
-func closeAll(accept func() (net.Conn, error)) {
-	for {
-		c, err := accept()
-		if err != nil {
-			return
-		}
-		c.Close()
-	}
+// BenchmarkPingPong is a round trip of 64 bytes.
+func BenchmarkPingPong(b *testing.B) {
+	dial, accept, tcpDial, tcpAccept := benchSides(b)
+	c, s := ratio.Pair(b, dial, accept)
+	tc, ts := ratio.Pair(b, tcpDial, tcpAccept)
+	ratio.Compare(b, ratio.PingPong(b, c, s), ratio.PingPong(b, tc, ts))
 }
 
-// dialSide dials and closes n connections in all, from that many goroutines.
-func dialSide(b *testing.B, parallel int, dial func() (net.Conn, error)) ratio.Side {
-	return func(n int) {
-		var wg sync.WaitGroup
-		for g := range parallel {
-			wg.Go(func() {
-				for i := g; i < n; i += parallel {
-					c, err := dial()
-					if err != nil {
-						b.Error(err)
-						return
-					}
-					c.Close()
-				}
-			})
-		}
-		wg.Wait()
-	}
+// BenchmarkWrite is a stream of Writes of 128 KiB.
+func BenchmarkWrite(b *testing.B) {
+	dial, accept, tcpDial, tcpAccept := benchSides(b)
+	c, s := ratio.Pair(b, dial, accept)
+	tc, ts := ratio.Pair(b, tcpDial, tcpAccept)
+	ratio.Compare(b, ratio.Stream(b, c, s, 128<<10, 128<<10), ratio.Stream(b, tc, ts, 128<<10, 128<<10))
 }
