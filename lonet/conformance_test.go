@@ -27,6 +27,7 @@ func TestConformance(t *testing.T) {
 			return subs
 		},
 		Backlog: backlog,
+		Down:    lonet.Down,
 	})
 }
 

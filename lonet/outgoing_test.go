@@ -1,0 +1,230 @@
+package lonet_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/virtnet/virtnet"
+)
+
+// These tests play the acceptor, byte by byte, for a dial of ours.
+
+// fake makes host "fake" of network "t" one that is served by serve, on each connection in turn. serve gets the
+// request that came; the connection is closed after it.
+func (p *place) fake(serve func(c *net.TCPConn, request string)) {
+	l := p.rawListen(0)
+	p.setRow("fake", l.Addr().String())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			c.SetDeadline(time.Now().Add(patience))
+			request, err := bufio.NewReader(c).ReadString('\n')
+			if err == nil {
+				serve(c, request)
+			}
+			c.Close()
+		}
+	}()
+	p.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+}
+
+// Whatever is answered ends the dial, at once, with an error that says what is wrong.
+func TestBadAnswers(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	answer := make(chan string, 1)
+	p.fake(func(c *net.TCPConn, request string) {
+		if want := `> lonet "lonett" dial "β:1" "fake:1"` + "\n"; request != want {
+			t.Errorf("the request is %q, want %q", request, want)
+		}
+		io.WriteString(c, <-answer)
+	})
+	osladdr := p.osladdr("fake")
+	in := "lonet: connect " + osladdr + ": "
+	for _, test := range []struct {
+		answer, want string
+		is           error
+	}{
+		{"garbage\n", in + "protocol error: invalid dial reply", nil},
+		{"\x00\xff\n", in + "protocol error: invalid dial reply", nil},
+		{`< lonet "lonett" foo "fake:2"` + "\n", in + "protocol error: invalid dial reply", nil},
+		{`< lonet "lonett" connected "fake:2"` + "\r\n", in + "protocol error: invalid dial reply", nil},
+		{strings.Repeat("x", 5000), in + "the line is too long", nil},
+		{strings.Repeat("x", 1024), in + "the line is too long", nil},
+
+		{`< lonet "lonetx" connected "fake:2"` + "\n", in + `protocol error: reply from network "lonetx"`, nil},
+		{`< lonet "lonetx" E "connection refused"` + "\n", in + `protocol error: reply from network "lonetx"`, nil},
+		{`< lonet "lonett" connected "other:2"` + "\n", in + `protocol error: accept address "other:2" is on another host`, nil},
+		{`< lonet "lonett" connected "fake:0"` + "\n", in + `protocol error: accept address "fake:0" invalid`, nil},
+		{`< lonet "lonett" connected "fake"` + "\n", in + `protocol error: accept address "fake" invalid`, nil},
+		{`< lonet "lonett" connected "fake:-2"` + "\n", in + `protocol error: accept address "fake:-2" invalid`, nil},
+
+		{`< lonet "lonett" E "connection refused"` + "\n", "connection refused", virtnet.ErrConnRefused},
+		{`< lonet "lonett" E "address fake:1: no such host"` + "\n", "no such host", virtnet.ErrNoHost},
+		{`< lonet "lonett" E "protocol error: network mismatch"` + "\n", in + "remote: protocol error: network mismatch", nil},
+		{`< lonet "lonett" E "out of luck"` + "\n", in + "remote: out of luck", nil},
+
+		// It ends before it has said anything, and has no mark of life.
+		{``, `connection refused: the process of host "fake" (` + osladdr + `) is gone`, virtnet.ErrConnRefused},
+		{`< lonet "lonett" conn`, `connection refused: the process of host "fake" (` + osladdr + `) is gone`, virtnet.ErrConnRefused},
+	} {
+		answer <- test.answer
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		c, err := β.Dial(ctx, "fake:1")
+		cancel()
+		if err == nil {
+			t.Errorf("%.60q: the dial succeeded", test.answer)
+			c.Close()
+			continue
+		}
+		var oe *net.OpError
+		if want := "dial lonett β:1->fake:1: " + test.want; err.Error() != want || !errors.As(err, &oe) {
+			t.Errorf("%.60q:\n got %v\nwant %s", test.answer, err, want)
+		}
+		for _, cause := range []error{virtnet.ErrConnRefused, virtnet.ErrNoHost} {
+			if errors.Is(err, cause) != (test.is == cause) {
+				t.Errorf("%.60q: errors.Is(%v, %v) is wrong", test.answer, err, cause)
+			}
+		}
+	}
+}
+
+// Payload that comes right behind the reply is kept, and the end of it too.
+func TestPayloadBehindReply(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	payload := make(chan string, 1)
+	heard := make(chan string, 1)
+	p.fake(func(c *net.TCPConn, _ string) {
+		io.WriteString(c, `< lonet "lonett" connected "fake:2"`+"\n"+<-payload)
+		c.CloseWrite()
+		all, _ := io.ReadAll(c)
+		heard <- string(all)
+	})
+	for _, text := range []string{"", "\n", "hello", strings.Repeat("payload", 10000)} {
+		for _, copy := range []bool{false, true} {
+			payload <- text
+			c := p.dial(β, "fake:1")
+			if c.RemoteAddr().String() != "fake:2" {
+				t.Errorf("connected to %v", c.RemoteAddr())
+			}
+			var got bytes.Buffer
+			var err error
+			if copy {
+				_, err = io.Copy(&got, c)
+			} else {
+				_, err = got.ReadFrom(struct{ io.Reader }{c})
+			}
+			if err != nil || got.String() != text {
+				t.Errorf("read %d bytes, %v, want %d", got.Len(), err, len(text))
+			}
+			io.WriteString(c, "bye")
+			c.Close()
+			if got := <-heard; got != "bye" {
+				t.Errorf("the acceptor heard %q", got)
+			}
+		}
+	}
+}
+
+// A dial that gets no answer obeys its context.
+func TestSilentAcceptor(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	hold := make(chan struct{})
+	requested := make(chan struct{}, 10)
+	p.fake(func(c *net.TCPConn, request string) {
+		if strings.HasSuffix(request, "\"fake:1\"\n") { // else it is the question whether anybody is there
+			requested <- struct{}{}
+			<-hold
+		}
+	})
+	defer close(hold)
+
+	late := obeys(t, context.DeadlineExceeded, func(ctx context.Context) error {
+		_, err := β.Dial(ctx, "fake:1")
+		return err
+	})
+	t.Logf("after its deadline the dial returned in %v", late)
+}
+
+// obeys calls f with contexts that end after a moment, and returns how much later f does, at best: the machine may
+// be busy. That must be 50 ms at most, and f's error must be the context's.
+func obeys(t testing.TB, want error, f func(ctx context.Context) error) time.Duration {
+	t.Helper()
+	const limit = 50 * time.Millisecond
+	best := time.Hour
+	for range 5 {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(context.Background(), limit)
+		err := f(ctx)
+		best = min(best, time.Since(start)-limit)
+		cancel()
+		var ne net.Error
+		if !errors.Is(err, want) || !errors.As(err, &ne) || !ne.Timeout() {
+			t.Errorf("error %v, want %v, which is a timeout", err, want)
+		}
+	}
+	if best > limit {
+		t.Errorf("it returns %v after its context's end", best)
+	}
+	return best
+}
+
+// Nobody accepts what the system connects.
+func TestDeafAcceptor(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	l := p.rawListen(0) // never accepts
+	p.setRow("deaf", l.Addr().String())
+	obeys(t, context.DeadlineExceeded, func(ctx context.Context) error {
+		_, err := β.Dial(ctx, "deaf:1")
+		return err
+	})
+	ctx, cancel := context.WithCancel(p.ctx)
+	time.AfterFunc(10*time.Millisecond, cancel)
+	if _, err := β.Dial(ctx, "deaf:1"); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+}
+
+// Nobody is at the address, or the registry has none.
+func TestNobodyThere(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	l := p.rawListen(0)
+	addr := l.Addr().String()
+	l.Close()
+	p.setRow("nobody", addr)
+	_, err := β.Dial(p.ctx, "nobody:1")
+	if want := fmt.Sprintf(`dial lonett β:1->nobody:1: connection refused: the process of host "nobody" (%s) is gone`, addr); err == nil || err.Error() != want {
+		t.Errorf(" got %v\nwant %s", err, want)
+	}
+	if !errors.Is(err, virtnet.ErrConnRefused) || !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("%v does not match", err)
+	}
+	for _, bad := range []string{"", "x", "10.0.0.1:80", "127.0.0.1:0", "localhost:80"} {
+		p.setRow("bad", bad)
+		_, err := β.Dial(p.ctx, "bad:1")
+		if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", bad)) {
+			t.Errorf("address %q: error %v", bad, err)
+		}
+	}
+}
