@@ -15,6 +15,7 @@ type callCtx struct {
 	mu     sync.Mutex // never held while waiting
 	joined context.Context
 	cancel context.CancelFunc
+	ended  bool
 }
 
 func (c *callCtx) Done() <-chan struct{} {
@@ -28,6 +29,9 @@ func (c *callCtx) Done() <-chan struct{} {
 		stop := context.AfterFunc(c.life, cancel)
 		c.joined = joined
 		c.cancel = func() { stop(); cancel() }
+		if c.ended || c.life.Err() != nil { // AfterFunc takes a moment, and Err says it now
+			c.cancel()
+		}
 	}
 	return c.joined.Done()
 }
@@ -51,13 +55,22 @@ func (c *callCtx) Err() error {
 	if err := c.Context.Err(); err != nil {
 		return err
 	}
-	return c.life.Err()
+	if err := c.life.Err(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.joined != nil {
+		return c.joined.Err() // Done is closed once the call is over
+	}
+	return nil
 }
 
-// end releases what the context holds. The call is over.
+// end releases what the context holds. The call is over, but whoever it has left behind may still ask.
 func (c *callCtx) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.ended = true
 	if c.cancel != nil {
 		c.cancel()
 	}

@@ -65,7 +65,7 @@ func (c *Conn) NetConn() net.Conn { return c.carrier }
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.carrier.Read(b)
 	if err != nil {
-		err = c.ioError("read", err)
+		err = c.ioError("read", bare(err))
 	}
 	return n, err
 }
@@ -75,7 +75,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (int, error) {
 	n, err := c.carrier.Write(b)
 	if err != nil {
-		err = c.ioError("write", err)
+		err = c.ioError("write", bare(err))
 	}
 	return n, err
 }
@@ -130,7 +130,7 @@ func (c *Conn) CloseRead() error {
 
 func (c *Conn) closeHalf(err error) error {
 	if err != nil {
-		err = c.ioError("close", err)
+		err = c.ioError("close", bare(err))
 	}
 	return err
 }
@@ -174,7 +174,7 @@ func (c *Conn) downErr() error {
 	return nil
 }
 
-// ioError is what an error of the carrier means. If this end is down, that is the reason for whatever the
+// ioError is what an error of the carrier, without its addresses, means. If this end is down, that is the reason for whatever the
 // carrier says.
 func (c *Conn) ioError(op string, err error) error {
 	if down := c.downErr(); down != nil {
@@ -183,7 +183,7 @@ func (c *Conn) ioError(op string, err error) error {
 	if err == io.EOF {
 		return err
 	}
-	return c.opError(op, bare(err))
+	return c.opError(op, err)
 }
 
 // bare takes the carrier's addresses off an error.

@@ -1,7 +1,6 @@
 package virtnet
 
 import (
-	"errors"
 	"io"
 	"net"
 )
@@ -9,49 +8,57 @@ import (
 // ReadFrom copies from r until EOF, as io.Copy does. On a network whose connections are the operating
 // system's it lets the kernel copy (splice, sendfile) where it can: from a file, or from another such
 // connection.
+//
+// The error is nil at EOF, a *net.OpError as Write returns it (or as Read of r does, if r is a Conn), or that of
+// r, which a carrier may wrap in a *net.OpError as package net does.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	rf, ok := c.carrier.(io.ReaderFrom)
 	if !ok {
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
-	src, limit := sourceConn(r)
-	if src == nil || !spliceable(src.carrier) {
-		n, err := rf.ReadFrom(r)
-		return n, c.copyError("readfrom", r, err)
+	src, from := source(r)
+	n, err := rf.ReadFrom(from)
+	if src == nil {
+		return n, c.copyError("readfrom", err)
 	}
-	if limit == nil {
-		n, err := rf.ReadFrom(src.carrier)
-		return n, c.spliceError(src, err)
+	if limit, ok := r.(*io.LimitedReader); ok {
+		limit.N = from.(*io.LimitedReader).N
 	}
-	carrierLimit := &io.LimitedReader{R: src.carrier, N: limit.N}
-	n, err := rf.ReadFrom(carrierLimit)
-	limit.N = carrierLimit.N
 	return n, c.spliceError(src, err)
 }
 
-// WriteTo copies to w until EOF, as io.Copy does; see [Conn.ReadFrom].
+// WriteTo copies to w until EOF, as io.Copy does; see [Conn.ReadFrom]. The error is nil at EOF, a *net.OpError
+// as Read returns it (or as Write of w does, if w is a Conn), or that of w, likewise.
 func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 	if dst, ok := w.(*Conn); ok {
 		return dst.ReadFrom(c)
 	}
 	wt, ok := c.carrier.(io.WriterTo)
-	if !ok || !spliceable(c.carrier) {
+	if !ok {
 		return io.Copy(w, struct{ io.Reader }{c})
 	}
 	n, err := wt.WriteTo(w)
-	return n, c.copyError("writeto", nil, err)
+	if down := c.downErr(); down != nil { // also if the shutdown looks like EOF
+		return n, c.opError("writeto", down)
+	}
+	return n, c.copyError("writeto", err)
 }
 
-// sourceConn returns the connection that r is, or is a part of.
-func sourceConn(r io.Reader) (*Conn, *io.LimitedReader) {
-	if c, ok := r.(*Conn); ok {
-		return c, nil
+// source returns what a carrier is to read from in place of r: if r is a connection whose carrier is one the
+// kernel can copy from, or a part of it, then that carrier, for package net knows its own types only. It also
+// returns that connection.
+func source(r io.Reader) (*Conn, io.Reader) {
+	switch r := r.(type) {
+	case *Conn:
+		if spliceable(r.carrier) {
+			return r, r.carrier
+		}
+	case *io.LimitedReader:
+		if src, ok := r.R.(*Conn); ok && spliceable(src.carrier) {
+			return src, &io.LimitedReader{R: src.carrier, N: r.N}
+		}
 	}
-	if limit, ok := r.(*io.LimitedReader); ok {
-		c, _ := limit.R.(*Conn)
-		return c, limit
-	}
-	return nil, nil
+	return nil, r
 }
 
 // spliceable tells whether package net lets the kernel copy from the carrier.
@@ -63,32 +70,45 @@ func spliceable(carrier net.Conn) bool {
 	return false
 }
 
-// copyError is the error of a copy between this connection and something else, whose own errors stay.
-func (c *Conn) copyError(op string, _ io.Reader, err error) error {
+// copyError is the error of a copy that the carrier made. What the other side says is kept.
+func (c *Conn) copyError(op string, err error) error {
 	if err == nil {
-		if down := c.downErr(); down != nil {
-			return c.opError(op, down)
-		}
 		return nil
 	}
-	var oe *net.OpError
-	if errors.As(err, &oe) && c.downErr() == nil {
-		return err
-	}
+	err, _ = withoutLayers(err, c.carrier)
 	return c.ioError(op, err)
 }
 
-// spliceError is the error of a copy from src, made by the two carriers alone. An end that is down is the
-// reason for whatever they say, the source's EOF included.
+// spliceError is the error of a copy from src that the two carriers made.
 func (c *Conn) spliceError(src *Conn, err error) error {
-	if down := src.downErr(); down != nil {
+	if down := src.downErr(); down != nil { // also if the shutdown looks like EOF
 		return src.opError("read", down)
 	}
-	if down := c.downErr(); err != nil && down != nil {
-		return c.opError("readfrom", down)
+	if err == nil {
+		return nil
 	}
-	if err != nil {
-		return c.opError("readfrom", bare(err))
+	err, _ = withoutLayers(err, c.carrier)
+	if cause, ok := withoutLayers(err, src.carrier); ok && c.downErr() == nil {
+		return src.opError("read", cause)
 	}
-	return nil
+	return c.ioError("readfrom", err)
+}
+
+// withoutLayers takes off an error what the carrier has put around it: its addresses, which are not ours. It
+// tells whether there was any.
+func withoutLayers(err error, carrier net.Conn) (_ error, found bool) {
+	for {
+		oe, ok := err.(*net.OpError)
+		if !ok || !sameAddr(oe.Source, carrier.LocalAddr()) || !sameAddr(oe.Addr, carrier.RemoteAddr()) {
+			return err, found
+		}
+		err, found = oe.Err, true
+	}
+}
+
+func sameAddr(a, b net.Addr) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
+	}
+	return a.Network() == b.Network() && a.String() == b.String()
 }

@@ -28,7 +28,8 @@ type Engine interface {
 }
 
 // HostCloser is implemented by an [Engine] that keeps something per host. VNetCloseHost is called once the
-// host is down and before its name is free; it must not wait. It is not called when the sub-network closes.
+// host is down and before its name is free; it must not wait. It is not called when the sub-network closes, nor
+// for a host that VNetNewHost failed to make.
 type HostCloser interface {
 	VNetCloseHost(hostname string)
 }
@@ -39,13 +40,14 @@ type Notifier interface {
 	// VNetAccept asks the core to decide about an incoming connection from src to dst.
 	//
 	// On success an Accept call on the listener has taken it and waits for [Accept.Ack]. An error is bare
-	// (ErrConnRefused, a *net.AddrError that matches ErrNoHost, the context's error, a Down error): the engine, which still
-	// owns netconn, tells the dialler and closes it. With a context that is already done it succeeds only
-	// if that needs no waiting.
+	// (ErrConnRefused, an error that is ErrNoHost to errors.Is and a *net.AddrError to errors.As, the context's
+	// error, ErrNetDown): the engine, which still owns netconn, tells the dialler and closes it. With a context
+	// that is already done it succeeds only if that needs no waiting.
 	VNetAccept(ctx context.Context, src, dst *Addr, netconn net.Conn) (*Accept, error)
 
 	// VNetDown says that the network under the sub-network is gone, and why. All that is blocked on the
-	// sub-network ends with ErrNetDown; its Close returns err.
+	// sub-network ends with ErrNetDown; its Close, which still has to be called, returns err. Only the first
+	// VNetDown counts, and none after Close.
 	VNetDown(err error)
 }
 
@@ -62,7 +64,8 @@ type Accept struct {
 	// Addr is the address that accepts: the host that was dialled, with a port of the new connection's own.
 	Addr *Addr
 	// Ack takes exactly one value and never blocks: nil once the dialler has been told, from when the core owns
-	// the connection, or the error for which the acceptance is cancelled.
+	// the connection, or the error for which the acceptance is cancelled. It takes it also if the listener or
+	// host went down meanwhile; after nil the core then closes the connection.
 	Ack chan error
 }
 

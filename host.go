@@ -36,7 +36,7 @@ type Host struct {
 
 var _ xnet.Networker = (*Host)(nil)
 
-// DownHost returns a host that is down and every operation of which fails with reason. It is for networks
+// DownHost returns a host that is down, so that every Dial and Listen fails with reason. It is for networks
 // whose way to make a host has no room for an error.
 func (n *SubNetwork) DownHost(name string, reason error) *Host {
 	h := &Host{subnet: n, name: name, reason: reason}
@@ -121,7 +121,7 @@ func (h *Host) unbind(s socket, port int) {
 }
 
 // Dial connects to addr, "host:port"; an empty host is this one. It returns once an Accept has taken the
-// connection.
+// connection, or ctx ends, or something goes down. ctx has no say over the connection after that.
 //
 // The error is a *net.OpError whose Err is ErrNoHost (in a *RegistryError or *net.AddrError), ErrConnRefused,
 // ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, the error of ctx, or an error of
@@ -190,7 +190,7 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 }
 
 // Listen starts to listen at laddr, "host:port". The host is this one, or empty. Port 0, or an empty laddr,
-// takes the lowest free port.
+// takes the lowest free port. It does not wait, and ctx has no say over the listener.
 //
 // The error is a *net.OpError whose Err is ErrAddrAlreadyUsed, ErrAddrNoListen for another host's name,
 // ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, or the error of ctx.
@@ -200,6 +200,9 @@ func (h *Host) Listen(ctx context.Context, laddr string) (xnet.Listener, error) 
 	}
 	a, err := parseAddr(h.subnet.network, laddr)
 	if err != nil {
+		if down := h.downErr(); down != nil {
+			err = down
+		}
 		return nil, &net.OpError{Op: "listen", Net: h.subnet.network, Err: err}
 	}
 	if a.Host == "" {

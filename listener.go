@@ -76,6 +76,7 @@ func (l *listener) Accept(ctx context.Context) (net.Conn, error) {
 // accept takes the next dial. It returns nil, nil for one that was given up before it could be answered.
 func (l *listener) accept(ctx context.Context) (*Conn, error) {
 	h := l.host
+	cerr := ctx.Err()
 	h.mu.Lock()
 	if err := l.downErr(); err != nil {
 		h.mu.Unlock()
@@ -97,9 +98,9 @@ func (l *listener) accept(ctx context.Context) (*Conn, error) {
 			return c, nil
 		}
 	} else {
-		if err := ctx.Err(); err != nil {
+		if cerr != nil {
 			h.mu.Unlock()
-			return nil, err
+			return nil, cerr
 		}
 		w = l.newAcceptor()
 		l.accepts.push(w)
@@ -176,6 +177,7 @@ func abandon(ack <-chan error, carrier net.Conn) {
 
 // accept is VNetAccept and VNetConnect for a host that is here.
 func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
+	cerr := ctx.Err()
 	h.mu.Lock()
 	l, ok := h.ports.get(port).(*listener)
 	if !ok || l.downErr() != nil {
@@ -198,9 +200,9 @@ func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
 		h.mu.Unlock()
 		return nil, ErrConnRefused
 	}
-	if err := ctx.Err(); err != nil {
+	if cerr != nil {
 		h.mu.Unlock()
-		return nil, err
+		return nil, cerr
 	}
 	w := l.newDialler()
 	w.value.dial = d

@@ -11,12 +11,13 @@ type socket interface {
 // ports is the table of a host's sockets. It finds the lowest free port, and a socket by its port, in time
 // that does not grow with their number (it takes a step more for every factor of 64), and its memory follows
 // the number of open ports, however high they are: pages of a few ports, which are there while any of their
-// ports is open, and above them a tree of bits that says which pages are full, whose words of zero are left
-// out.
+// ports is open (and one more), and above them a tree of bits that says which pages are full, whose words of
+// zero are left out.
 //
 // Inside, a port is counted from 0: port 1 is index 0.
 type ports struct {
-	pages map[uint32]*portPage
+	pages   map[uint32]*portPage
+	emptied uint32 // the page that was emptied last
 	// full[0] has a bit for each page, set if the page is full; full[k] has a bit for each word of full[k-1],
 	// set if that word is all ones.
 	full []map[uint32]uint64
@@ -87,9 +88,14 @@ func (p *ports) remove(s socket, port int) {
 	}
 	pg.used &^= 1 << (i & pageMask)
 	pg.socks[i&pageMask] = nil
-	if pg.used == 0 && no != 0 { // the first page stays: a host that dials now and then would make it each time
-		delete(p.pages, no)
+	if pg.used != 0 {
+		return
 	}
+	// The page that was emptied last stays: dials one after the other would make it each time.
+	if old := p.pages[p.emptied]; old != nil && old.used == 0 && p.emptied != no {
+		delete(p.pages, p.emptied)
+	}
+	p.emptied = no
 }
 
 // all returns the sockets, in no order.

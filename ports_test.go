@@ -11,7 +11,7 @@ func (*nullSocket) shutdown() {}
 
 // TestPortsModel compares the table with a map and a linear scan, over random operations at low and at high ports.
 func TestPortsModel(t *testing.T) {
-	for seed := range uint64(20) {
+	for seed := range uint64(10) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		var p ports
 		model := map[int]socket{}
@@ -31,7 +31,7 @@ func TestPortsModel(t *testing.T) {
 			}
 			return 1 + rnd.IntN(3000)
 		}
-		for step := range 20_000 {
+		for step := range 6_000 {
 			s := new(nullSocket)
 			switch op := rnd.IntN(10); {
 			case op < 5:
@@ -74,7 +74,7 @@ func TestPortsModel(t *testing.T) {
 		for port, s := range model {
 			p.remove(s, port)
 		}
-		left := len(p.pages) - 1 // the first page stays
+		left := len(p.pages) - 1 // one page stays
 		for _, level := range p.full {
 			left += len(level)
 		}

@@ -80,7 +80,8 @@ func (c Config) NewSubNetwork(network string, engine Engine, registry Registry) 
 // Network returns the full name of the network.
 func (n *SubNetwork) Network() string { return n.network }
 
-// Host returns the host with that name, or nil if it isn't on this sub-network, or was closed.
+// Host returns the host with that name, or nil if it isn't on this sub-network, is still being made, or was
+// closed.
 func (n *SubNetwork) Host(name string) *Host {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -93,8 +94,9 @@ func (n *SubNetwork) Host(name string) *Host {
 // NewHost makes a host. The name is valid UTF-8, at most 255 bytes long as Go's %q quotes it, without control
 // characters, without any of / \ : [ ] %, not empty, "." or "..", and unique in the whole network.
 //
-// errors.Is tells the cause: ErrHostDup if the network has a host of that name, ErrNetDown, ErrRegistryDown,
-// the context's error. It may also be an error of the engine or the registry.
+// It waits for the engine and the registry, until ctx ends or the sub-network goes down. errors.Is tells the
+// cause: ErrHostDup if the network has a host of that name, ErrNetDown, ErrRegistryDown, the context's error. It
+// may also be an error of the engine or the registry, or say which rule the name breaks.
 func (n *SubNetwork) NewHost(ctx context.Context, name string) (*Host, error) {
 	h, err := n.newHost(ctx, name)
 	if err != nil {
@@ -204,25 +206,21 @@ func (n *SubNetwork) withdrawLocked(name, hostdata string) {
 	if !ok || n.down.Load() {
 		return
 	}
-	before, done := n.withdraws[name], make(chan struct{})
-	n.withdraws[name] = done
+	done := make(chan struct{})
+	n.withdraws[name] = done // the one before it is over: NewHost has waited for it
 	go func() {
 		defer close(done)
-		if waitFor(n.life, before) != nil {
-			return // the registry's Close withdraws the rest
-		}
 		// An error has nobody to go to. What is left in the registry names a host that this sub-network says is
 		// not here.
 		_ = w.Withdraw(n.life, name, hostdata)
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		if n.withdraws[name] == done {
-			delete(n.withdraws, name)
-		}
+		delete(n.withdraws, name)
 	}()
 }
 
-// AutoClose makes the sub-network close when its last host is closed.
+// AutoClose makes the sub-network close when its last host is closed. Close of that host then returns what
+// Close of the sub-network does.
 func (n *SubNetwork) AutoClose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -48,7 +48,7 @@ func BenchmarkDialOpen(b *testing.B) {
 
 // benchDial returns a dial to a host that closes what it accepts. That many other connections are open
 // between the two hosts.
-func benchDial(b *testing.B, ctx context.Context, open int) func() (net.Conn, error) {
+func benchDial(b testing.TB, ctx context.Context, open int) func() (net.Conn, error) {
 	n := pipenet.New("bench")
 	α, β := n.Host("α"), n.Host("β")
 	l, err := α.Listen(ctx, ":1")

@@ -25,6 +25,7 @@ func TestConformance(t *testing.T) {
 				},
 				Bubble:  true,
 				Backlog: x.config.Backlog,
+				Down:    pipenet.Down,
 			})
 		})
 	}
@@ -36,5 +37,6 @@ func TestConformanceRealTime(t *testing.T) {
 		New: func(t testing.TB, n int) []*virtnet.SubNetwork {
 			return []*virtnet.SubNetwork{pipenet.AsVirtNet(pipenet.New("test"))}
 		},
+		Down: pipenet.Down,
 	})
 }

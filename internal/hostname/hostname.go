@@ -42,5 +42,5 @@ func shorten(quoted string) string {
 	if len(quoted) <= most {
 		return quoted
 	}
-	return quoted[:most] + "…"
+	return strings.ToValidUTF8(quoted[:most], "") + "…" // the cut may go through a character
 }
