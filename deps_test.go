@@ -20,18 +20,19 @@ var graph = []struct{ pkg, may string }{
 	// What several packages need, and tests of several packages.
 	{"internal/hostname", ""},
 	{"internal/pipe", ""},
+	{"internal/punycode", ""},
 	{"internal/needs", "testing"},
 	{"internal/ratio", "testing"},
 
-	{"xnet/...", "xnet/..."},
+	{"xnet/...", "xnet/... internal/punycode"},
 
-	{"virtnet", "xnet internal/hostname"},
+	{"virtnet", "xnet internal/hostname internal/punycode"},
 
-	{"pipenet", "virtnet xnet internal/hostname internal/pipe"},
-	{"lonet/...", "virtnet xnet internal/hostname lonet/... github.com/gofrs/flock golang.org/x/sys " +
+	{"pipenet", "virtnet xnet internal/hostname internal/punycode internal/pipe"},
+	{"lonet/...", "virtnet xnet internal/hostname internal/punycode lonet/... github.com/gofrs/flock golang.org/x/sys " +
 		"zombiezen.com/go/sqlite modernc.org/sqlite modernc.org/libc"},
 
-	{"virtnettest", "virtnet xnet internal/hostname testing golang.org/x/net"},
+	{"virtnettest", "virtnet xnet internal/hostname internal/punycode testing golang.org/x/net"},
 
 	{"cmd/...", "virtnet xnet/... pipenet lonet cmd/... github.com/spf13/cobra"},
 }

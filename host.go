@@ -121,7 +121,8 @@ func (h *Host) unbind(s socket, port int) {
 }
 
 // Dial connects to addr, "host:port"; an empty host is this one. It returns once an Accept has taken the
-// connection, or ctx ends, or something goes down. ctx has no say over the connection after that.
+// connection, or ctx ends, or something goes down. ctx has no say over the connection after that. The RemoteAddr
+// of the connection is the port that accepted, not the one that was dialled: see the package comment.
 //
 // The error is a *net.OpError whose Err is ErrNoHost (in a *RegistryError or *net.AddrError), ErrConnRefused,
 // ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, the error of ctx, or an error of
@@ -179,14 +180,11 @@ func (h *Host) dial(call *dialCall, c *Conn) error {
 	return callError(ctx, err)
 }
 
-// DialContext is Dial for users of the signature of [net.Dialer.DialContext], such as
-// net/http.Transport. The network is "tcp", the name of this network, or empty.
+// DialContext is Dial with the signature of [net.Dialer.DialContext], for net/http.Transport and the like: it is
+// [xnet.DialContext] of the host, and so takes http://α:80/ although net/http dials "xn--mxa:80" for it. The network is
+// "tcp", "tcp4" or "tcp6", empty, or the name of this network.
 func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
-	switch network {
-	case "tcp", "", h.subnet.network:
-		return h.Dial(ctx, addr)
-	}
-	return nil, &net.OpError{Op: "dial", Net: h.subnet.network, Err: net.UnknownNetworkError(network)}
+	return xnet.DialContext(h)(ctx, network, addr)
 }
 
 // Listen starts to listen at laddr, "host:port". The host is this one, or empty. Port 0, or an empty laddr,

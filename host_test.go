@@ -206,7 +206,7 @@ func TestDialContext(t *testing.T) {
 		accept.succeeds(t)
 	}
 	_, err := α.DialContext(t.Context(), "udp", "α:1")
-	wantText(t, err, "dial fake: unknown network udp")
+	wantText(t, err, "dial udp α:1: unknown network udp")
 	var unknown net.UnknownNetworkError
 	if !errors.As(err, &unknown) {
 		t.Errorf("%#v is no net.UnknownNetworkError", err)

@@ -59,6 +59,10 @@ func AsVirtNet(n *Network) *virtnet.SubNetwork { return n.subnet }
 // Network returns the full name of the network.
 func (n *Network) Network() string { return n.subnet.Network() }
 
+// Close closes the network with all its hosts and their sockets. A second Close returns nil, once the first is
+// done.
+func (n *Network) Close() error { return n.subnet.Close() }
+
 // Host returns the host with that name. It makes it when it isn't there, or was closed. If that can't be, for
 // the name breaks the rules of [virtnet.SubNetwork.NewHost] or the network is closed, it returns a host that is down,
 // every operation of which gives the reason.

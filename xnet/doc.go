@@ -10,11 +10,10 @@
 // What takes a net.Listener (net/http, grpc) is given a Listener by [BindCtxL]; [WithCtxL] goes the other
 // way. What takes a dial function is given one of these:
 //
-//	xnet.DialContext(n)             // func(ctx, network, addr): database drivers, redis, websocket, ...
+//	xnet.DialContext(n)             // func(ctx, network, addr): http.Transport, database drivers, proxies, ...
 //	grpc.WithContextDialer(n.Dial)  // func(ctx, addr): fits as it is; the target is "passthrough:///" + addr
-//	xhttp.DialContext(n)            // for http.Transport and proxies: knows that net/http encodes host names
 //
-// The latter is in package xhttp, with more for net/http, which this package does not import.
+// Package xhttp has more for net/http, which this package does not import.
 //
 // # Going down
 //

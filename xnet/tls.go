@@ -6,7 +6,7 @@ import (
 	"errors"
 	"net"
 
-	"github.com/virtnet/virtnet/xnet/internal/punycode"
+	"github.com/virtnet/virtnet/internal/punycode"
 )
 
 // NetTLS returns an access-point that speaks TLS on top of inner: its Network is inner's plus "+tls", its

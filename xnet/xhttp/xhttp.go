@@ -8,14 +8,14 @@ import (
 	"github.com/virtnet/virtnet/xnet"
 )
 
-// Transport returns a transport that dials with [DialContext] of n, and otherwise is like
+// Transport returns a transport that dials with [xnet.DialContext], and otherwise is like
 // http.DefaultTransport, except that it uses no proxy. The caller may change it before its first use.
 //
 // For https:// it speaks TLS on top of n, by its TLSClientConfig. With an [xnet.NetTLS], which already does, URLs are
 // http://.
 func Transport(n xnet.Networker) *http.Transport {
 	return &http.Transport{
-		DialContext:           DialContext(n),
+		DialContext:           xnet.DialContext(n),
 		ForceAttemptHTTP2:     true,
 		MaxIdleConns:          100,
 		IdleConnTimeout:       90 * time.Second,

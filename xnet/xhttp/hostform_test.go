@@ -10,7 +10,7 @@ import (
 	"github.com/virtnet/virtnet/xnet"
 )
 
-func TestDialContext(t *testing.T) {
+func TestHostForms(t *testing.T) {
 	noHost := errNoHost{}
 	for _, tt := range []struct {
 		name   string
@@ -51,7 +51,7 @@ func TestDialContext(t *testing.T) {
 			for _, addr := range tt.refuse {
 				n.hosts[addr] = ""
 			}
-			conn, err := DialContext(n)(bounded(t), "tcp", tt.addr)
+			conn, err := xnet.DialContext(n)(bounded(t), "tcp", tt.addr)
 			switch {
 			case err == nil:
 				conn.Close()
@@ -68,9 +68,9 @@ func TestDialContext(t *testing.T) {
 	}
 }
 
-func TestDialContextNetwork(t *testing.T) {
+func TestHostFormsNetwork(t *testing.T) {
 	n := newFakeNet(t)
-	_, err := DialContext(n)(t.Context(), "udp", "xn--mxa:80")
+	_, err := xnet.DialContext(n)(t.Context(), "udp", "xn--mxa:80")
 	if want := net.UnknownNetworkError("udp"); !errors.Is(err, want) || len(n.dialed) != 0 {
 		t.Errorf("got error %v after dialling %q, want %v", err, n.dialed, want)
 	}
