@@ -10,6 +10,9 @@ import (
 //
 // Its methods are called from many goroutines at once. The core cancels the contexts of running calls before
 // it calls Close. An engine may also implement [HostCloser].
+//
+// An engine in whose process one end of a connection is asks the core to accept ([Notifier]), and must then soon
+// say on [Accept.Ack] what became of it: an Accept waits for that, whatever its context.
 type Engine interface {
 	// VNetNewHost makes what a new host needs, and announces it to registry. The hostdata it announces tells
 	// VNetDial, possibly of another sub-network, where to connect.
@@ -19,8 +22,8 @@ type Engine interface {
 	// dst's host. src and dst carry this sub-network's own network name and must not be changed.
 	//
 	// It returns once the other side's core has accepted, with the connection, which the core wraps so that its
-	// LocalAddr is src and its RemoteAddr is addrAccept, the address that accepted. An error is bare: the core
-	// wraps it in a *net.OpError.
+	// LocalAddr is src and its RemoteAddr is addrAccept, the address that accepted, or dst where that is nil. An
+	// error is bare: the core wraps it in a *net.OpError.
 	VNetDial(ctx context.Context, src, dst *Addr, dsthostdata string) (_ net.Conn, addrAccept *Addr, _ error)
 
 	// Close stops the engine: its connections end, and VNetNewHost and VNetDial fail from now on.
@@ -32,6 +35,17 @@ type Engine interface {
 // for a host that VNetNewHost failed to make.
 type HostCloser interface {
 	VNetCloseHost(hostname string)
+}
+
+// A Leader is an [Engine] that can take incoming connections on the goroutines that wait in Accept. Who dials is
+// then answered by the goroutine that gets the connection, which saves the switch from one to another.
+type Leader interface {
+	// VNetLead lends the engine a goroutine. On it the engine may take and serve incoming connections for as long
+	// as wanted is true. It returns soon after that is false, or when it has no use for the goroutine.
+	VNetLead(wanted func() bool)
+
+	// VNetRecall says that wanted may have become false. It must not wait.
+	VNetRecall()
 }
 
 // A Notifier is how an engine tells the core what comes from the network. Its methods are safe to call from
@@ -66,6 +80,9 @@ type Accept struct {
 	// Ack takes exactly one value and never blocks: nil once the dialler has been told, from when the core owns
 	// the connection, or the error for which the acceptance is cancelled. It takes it also if the listener or
 	// host went down meanwhile; after nil the core then closes the connection.
+	//
+	// The value must come soon, whatever becomes of the dialler: the Accept that has taken the dial waits for it,
+	// though its context end. And it must be one, as Ack serves later dials too: a second would answer another.
 	Ack chan error
 }
 
@@ -86,8 +103,9 @@ type Registry interface {
 }
 
 // Withdrawer is implemented by a [Registry] that can take back an announcement, so that the name of a closed
-// host can be used again. Withdraw removes only what this registry announced with the same hostdata; the
-// core does not wait for it when it closes a host.
+// host can be used again. Withdraw removes only what this registry announced with the same hostdata. The
+// core does not wait for it when it closes a host, nor when it closes the sub-network, which ends ctx: Withdraw must
+// return soon after that.
 type Withdrawer interface {
 	Withdraw(ctx context.Context, hostname, hostdata string) error
 }

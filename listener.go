@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 
+	"github.com/virtnet/virtnet/internal/queue"
 	"github.com/virtnet/virtnet/xnet"
 )
 
@@ -20,12 +21,12 @@ type listener struct {
 
 	// Guarded by host.mu.
 	closed  bool
-	dials   queue[dialler]  // they wait for an Accept
-	accepts queue[acceptor] // they wait for a dial
-	taken   queue[acceptor] // they have a dial, and wait for the engine's word
+	dials   queue.Queue[dialler]  // they wait for an Accept
+	accepts queue.Queue[acceptor] // they wait for a dial
+	taken   queue.Queue[acceptor] // they have a dial, and wait for the engine's word
 	// Those that are done, to serve again: as many as ever waited at once.
-	spareDials   queue[dialler]
-	spareAccepts queue[acceptor]
+	spareDials   queue.Queue[dialler]
+	spareAccepts queue.Queue[acceptor]
 }
 
 var _ xnet.Listener = (*listener)(nil)
@@ -58,7 +59,8 @@ var errInterrupted = errors.New("BUG: interrupted Accept")
 // Addr returns the address listened on.
 func (l *listener) Addr() net.Addr { return &l.addr }
 
-// Accept waits for a dial, takes it, and returns the connection, which has a port of its own on the host.
+// Accept waits for a dial, takes it, and returns the connection, which has a port of its own on the host. Once it
+// has taken a dial it waits for the engine's word on it ([Accept.Ack]), even if ctx ends meanwhile.
 //
 // The error is a *net.OpError whose Err is ErrSockDown, ErrHostDown, ErrNetDown or the error of ctx.
 func (l *listener) Accept(ctx context.Context) (net.Conn, error) {
@@ -82,17 +84,17 @@ func (l *listener) accept(ctx context.Context) (*Conn, error) {
 		h.mu.Unlock()
 		return nil, err
 	}
-	var w *item[acceptor]
-	if d := l.dials.pop(); d != nil {
-		c := l.newConn(d.value.src)
-		settled := d.value.settled
+	var w *queue.Item[acceptor]
+	if d := l.dials.Pop(); d != nil {
+		c := l.newConn(d.Value.src)
+		settled := d.Value.settled
 		if settled {
-			c.carrier = d.value.carrier
+			c.carrier = d.Value.carrier
 		} else {
-			w = l.take(c, d.value.carrier, nil)
+			w = l.take(c, d.Value.carrier, nil)
 		}
-		d.value.accepted = c
-		d.value.done <- struct{}{} // it has room, so nobody waits with mu held
+		d.Value.accepted = c
+		d.Value.done <- struct{}{} // it has room, so nobody waits with mu held
 		if settled {
 			h.mu.Unlock()
 			return c, nil
@@ -103,20 +105,38 @@ func (l *listener) accept(ctx context.Context) (*Conn, error) {
 			return nil, cerr
 		}
 		w = l.newAcceptor()
-		l.accepts.push(w)
+		l.accepts.Push(w)
 	}
 	h.mu.Unlock()
+	if h.subnet.leader != nil {
+		h.subnet.lead(ctx, w.Value.ack)
+	}
 	return l.wait(ctx, w)
 }
 
+// lead lends the engine the goroutine of an Accept that waits, until there is a word on ack, or ctx ends.
+func (n *SubNetwork) lead(ctx context.Context, ack chan error) {
+	if ctx.Done() != nil {
+		defer context.AfterFunc(ctx, n.leader.VNetRecall)()
+	}
+	n.leader.VNetLead(func() bool { return len(ack) == 0 && ctx.Err() == nil })
+}
+
+// recall lets an Accept that leads see that it was interrupted. It is called without host.mu.
+func (n *SubNetwork) recall() {
+	if n.leader != nil {
+		n.leader.VNetRecall()
+	}
+}
+
 // wait waits until w has a dial that is settled.
-func (l *listener) wait(ctx context.Context, w *item[acceptor]) (*Conn, error) {
+func (l *listener) wait(ctx context.Context, w *queue.Item[acceptor]) (*Conn, error) {
 	err := l.waitAck(ctx, w)
 
 	h := l.host
 	h.mu.Lock()
-	c, carrier := w.value.conn, w.value.carrier
-	w.leave()
+	c, carrier := w.Value.conn, w.Value.carrier
+	w.Leave()
 	if err != nil && c != nil {
 		h.ports.remove(c, c.local.Port)
 	}
@@ -136,7 +156,7 @@ func (l *listener) wait(ctx context.Context, w *item[acceptor]) (*Conn, error) {
 		return c, nil
 	case err == errInterrupted:
 		if c != nil {
-			go abandon(w.value.ack, carrier)
+			go abandon(w.Value.ack, carrier)
 		}
 		return nil, down
 	case c == nil: // the context's
@@ -146,8 +166,8 @@ func (l *listener) wait(ctx context.Context, w *item[acceptor]) (*Conn, error) {
 }
 
 // waitAck waits for a word on ack, and returns it, or the context's error if no dial came before that.
-func (l *listener) waitAck(ctx context.Context, w *item[acceptor]) error {
-	ack := w.value.ack
+func (l *listener) waitAck(ctx context.Context, w *queue.Item[acceptor]) error {
+	ack := w.Value.ack
 	if ctx.Done() == nil {
 		return <-ack
 	}
@@ -157,9 +177,9 @@ func (l *listener) waitAck(ctx context.Context, w *item[acceptor]) error {
 	case <-ctx.Done():
 	}
 	l.host.mu.Lock()
-	waiting := w.in == &l.accepts
+	waiting := w.In() == &l.accepts
 	if waiting {
-		w.leave()
+		w.Leave()
 	}
 	l.host.mu.Unlock()
 	if waiting {
@@ -184,19 +204,19 @@ func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
 		h.mu.Unlock()
 		return nil, ErrConnRefused
 	}
-	if w := l.accepts.pop(); w != nil {
+	if w := l.accepts.Pop(); w != nil {
 		c := l.newConn(d.src)
 		if d.settled {
 			c.carrier = d.carrier
-			w.value.conn = c
-			w.value.ack <- nil // it has room, so nobody waits with mu held
+			w.Value.conn = c
+			w.Value.ack <- nil // it has room, so nobody waits with mu held
 		} else {
 			l.take(c, d.carrier, w)
 		}
 		h.mu.Unlock()
 		return c, nil
 	}
-	if l.dials.n >= h.subnet.backlog {
+	if l.dials.Len() >= h.subnet.backlog {
 		h.mu.Unlock()
 		return nil, ErrConnRefused
 	}
@@ -205,29 +225,29 @@ func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
 		return nil, cerr
 	}
 	w := l.newDialler()
-	w.value.dial = d
-	l.dials.push(w)
+	w.Value.dial = d
+	l.dials.Push(w)
 	h.mu.Unlock()
 	return l.waitDial(ctx, w)
 }
 
 // waitDial waits until an Accept has taken the dial.
-func (l *listener) waitDial(ctx context.Context, w *item[dialler]) (*Conn, error) {
+func (l *listener) waitDial(ctx context.Context, w *queue.Item[dialler]) (*Conn, error) {
 	h := l.host
 	select {
-	case <-w.value.done:
+	case <-w.Value.done:
 		h.mu.Lock()
 	case <-ctx.Done():
 		h.mu.Lock()
-		if w.in != nil {
-			w.leave()
+		if w.In() != nil {
+			w.Leave()
 			l.releaseDial(w)
 			h.mu.Unlock()
 			return nil, ctx.Err()
 		}
-		<-w.value.done // a result beats a cancellation; the value is there
+		<-w.Value.done // a result beats a cancellation; the value is there
 	}
-	c := w.value.accepted
+	c := w.Value.accepted
 	l.releaseDial(w)
 	h.mu.Unlock()
 	switch {
@@ -247,48 +267,48 @@ func (l *listener) newConn(src *Addr) *Conn {
 }
 
 // take lets w, or a new acceptor, wait for the engine's word on c. It is called with host.mu held.
-func (l *listener) take(c *Conn, carrier net.Conn, w *item[acceptor]) *item[acceptor] {
+func (l *listener) take(c *Conn, carrier net.Conn, w *queue.Item[acceptor]) *queue.Item[acceptor] {
 	if w == nil {
 		w = l.newAcceptor()
 	}
-	w.value.conn, w.value.carrier = c, carrier
-	c.accept = Accept{Addr: &c.local, Ack: w.value.ack}
-	l.taken.push(w)
+	w.Value.conn, w.Value.carrier = c, carrier
+	c.accept = Accept{Addr: &c.local, Ack: w.Value.ack}
+	l.taken.Push(w)
 	return w
 }
 
 // newAcceptor returns what an Accept waits with. It is called with host.mu held.
-func (l *listener) newAcceptor() *item[acceptor] {
-	if w := l.spareAccepts.pop(); w != nil {
+func (l *listener) newAcceptor() *queue.Item[acceptor] {
+	if w := l.spareAccepts.Pop(); w != nil {
 		return w
 	}
 	// There is room for the engine's word and for an interruption, so neither ever blocks.
-	return &item[acceptor]{value: acceptor{ack: make(chan error, 2)}}
+	return &queue.Item[acceptor]{Value: acceptor{ack: make(chan error, 2)}}
 }
 
 // release keeps w for later calls. The engine has sent its one value on ack, or has never seen it. It is
 // called with host.mu held.
-func (l *listener) release(w *item[acceptor]) {
+func (l *listener) release(w *queue.Item[acceptor]) {
 	select {
-	case <-w.value.ack: // an interruption that came too late
+	case <-w.Value.ack: // an interruption that came too late
 	default:
 	}
-	w.value.conn, w.value.carrier = nil, nil
-	l.spareAccepts.push(w)
+	w.Value.conn, w.Value.carrier = nil, nil
+	l.spareAccepts.Push(w)
 }
 
 // newDialler returns what a dial waits with. It is called with host.mu held.
-func (l *listener) newDialler() *item[dialler] {
-	if w := l.spareDials.pop(); w != nil {
+func (l *listener) newDialler() *queue.Item[dialler] {
+	if w := l.spareDials.Pop(); w != nil {
 		return w
 	}
-	return &item[dialler]{value: dialler{done: make(chan struct{}, 1)}}
+	return &queue.Item[dialler]{Value: dialler{done: make(chan struct{}, 1)}}
 }
 
 // releaseDial keeps w for later calls. It is called with host.mu held.
-func (l *listener) releaseDial(w *item[dialler]) {
-	w.value.dial, w.value.accepted = dial{}, nil
-	l.spareDials.push(w)
+func (l *listener) releaseDial(w *queue.Item[dialler]) {
+	w.Value.dial, w.Value.accepted = dial{}, nil
+	l.spareDials.Push(w)
 }
 
 // Close stops listening: pending and later Accepts fail with ErrSockDown, waiting dials are refused, and the
@@ -296,27 +316,29 @@ func (l *listener) releaseDial(w *item[dialler]) {
 func (l *listener) Close() error {
 	h := l.host
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.ports.remove(l, l.addr.Port)
 	l.closed = true
 	l.interrupt()
+	h.mu.Unlock()
+	h.subnet.recall()
 	return nil
 }
 
 func (l *listener) shutdown() {
 	l.host.mu.Lock()
-	defer l.host.mu.Unlock()
 	l.interrupt()
+	l.host.mu.Unlock()
+	l.host.subnet.recall()
 }
 
 // interrupt wakes everybody who waits at the listener. It is called with host.mu held.
 func (l *listener) interrupt() {
-	for w := l.dials.pop(); w != nil; w = l.dials.pop() {
-		w.value.done <- struct{}{}
+	for w := l.dials.Pop(); w != nil; w = l.dials.Pop() {
+		w.Value.done <- struct{}{}
 	}
-	for _, q := range []*queue[acceptor]{&l.accepts, &l.taken} {
-		for w := q.pop(); w != nil; w = q.pop() {
-			w.value.ack <- errInterrupted
+	for _, q := range []*queue.Queue[acceptor]{&l.accepts, &l.taken} {
+		for w := q.Pop(); w != nil; w = q.Pop() {
+			w.Value.ack <- errInterrupted
 		}
 	}
 }

@@ -37,6 +37,7 @@ func (c Config) backlog() int {
 type SubNetwork struct {
 	network  string
 	engine   Engine
+	leader   Leader // the engine, if it is one
 	registry Registry
 	backlog  int
 
@@ -44,12 +45,14 @@ type SubNetwork struct {
 	kill context.CancelFunc
 	// down is set before life ends and before any socket is shut down, so that whoever is interrupted finds it.
 	// It is atomic because every failed Read looks at it.
-	down   atomic.Bool
-	closed chan struct{} // closed when Close has done its work
+	down     atomic.Bool
+	released chan struct{} // closed when whoever has set down has released all sockets
+	closed   chan struct{} // closed when Close has done its work
 
 	mu        sync.Mutex
 	hosts     map[string]*Host         // those being made included
 	withdraws map[string]chan struct{} // names being withdrawn; closed when that is over
+	used      bool                     // there was a host
 	autoClose bool
 	closing   bool
 	downErr   error // why VNetDown
@@ -69,10 +72,12 @@ func (c Config) NewSubNetwork(network string, engine Engine, registry Registry) 
 		engine:    engine,
 		registry:  registry,
 		backlog:   c.backlog(),
+		released:  make(chan struct{}),
 		closed:    make(chan struct{}),
 		hosts:     make(map[string]*Host),
 		withdraws: make(map[string]chan struct{}),
 	}
+	n.leader, _ = engine.(Leader)
 	n.life, n.kill = context.WithCancel(context.Background())
 	return n, (*notifier)(n)
 }
@@ -112,9 +117,6 @@ func (n *SubNetwork) newHost(ctx context.Context, name string) (*Host, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	h := &Host{subnet: n, name: name}
-	h.life, h.kill = context.WithCancel(n.life)
-
 	n.mu.Lock()
 	if n.down.Load() {
 		n.mu.Unlock()
@@ -124,6 +126,8 @@ func (n *SubNetwork) newHost(ctx context.Context, name string) (*Host, error) {
 		n.mu.Unlock()
 		return nil, ErrHostDup
 	}
+	h := &Host{subnet: n, name: name}
+	h.life, h.kill = context.WithCancel(n.life)
 	// From here on VNetAccept finds the host, so a dial that comes as soon as it is announced is refused for
 	// want of a listener, not of a host.
 	n.hosts[name] = h
@@ -139,21 +143,33 @@ func (n *SubNetwork) newHost(ctx context.Context, name string) (*Host, error) {
 	}
 
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	if n.down.Load() {
 		err = ErrNetDown
 	}
-	if err != nil {
-		delete(n.hosts, name)
-		h.kill()
-		if announced.made.Load() {
-			n.withdrawLocked(name, announced.hostdata)
-		}
-		return nil, callError(ctx, err)
+	if err == nil {
+		h.made, n.used = true, true
+		h.hostdata = announced.hostdata
+		n.mu.Unlock()
+		return h, nil
 	}
-	h.made = true
-	h.hostdata = announced.hostdata
-	return h, nil
+	delete(n.hosts, name)
+	h.kill()
+	if announced.made.Load() {
+		n.withdrawLocked(name, announced.hostdata)
+	}
+	last := n.hostlessLocked()
+	n.mu.Unlock()
+	err = callError(ctx, err)
+	if last { // the last host was closed meanwhile
+		err = errors.Join(err, n.Close())
+	}
+	return nil, err
+}
+
+// hostlessLocked tells whether it is time to close because of AutoClose. It is called with mu
+// held.
+func (n *SubNetwork) hostlessLocked() bool {
+	return n.autoClose && n.used && len(n.hosts) == 0 && !n.down.Load()
 }
 
 // waitFor waits until done is closed; a nil one is done.
@@ -200,7 +216,8 @@ func (a *announcement) Announce(ctx context.Context, hostname, hostdata string) 
 }
 
 // withdrawLocked starts to take the name back, if the registry can. Nobody waits for it but the next NewHost
-// of that name. It is called with mu held.
+// of that name: not even Close, which ends its context, and which a registry that doesn't obey that must not keep
+// from closing it. It is called with mu held.
 func (n *SubNetwork) withdrawLocked(name, hostdata string) {
 	w, ok := n.registry.(Withdrawer)
 	if !ok || n.down.Load() {
@@ -220,7 +237,8 @@ func (n *SubNetwork) withdrawLocked(name, hostdata string) {
 }
 
 // AutoClose makes the sub-network close when its last host is closed. Close of that host then returns what
-// Close of the sub-network does.
+// Close of the sub-network does. A host that is being made counts: if that fails and no other is left, it is NewHost
+// that closes the sub-network, unless there never was a host.
 func (n *SubNetwork) AutoClose() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -242,7 +260,7 @@ func (n *SubNetwork) Close() error {
 	defer close(n.closed)
 
 	n.shutdown(nil)
-	n.kill()                                                            // a VNetDown that came first may not have got to it yet
+	<-n.released                                                        // by a VNetDown, if one came first
 	err := errors.Join(n.downErr, n.engine.Close(), n.registry.Close()) // nobody writes downErr any more
 	if err != nil {
 		return fmt.Errorf("virtnet %q: close: %w", n.network, err)
@@ -250,7 +268,8 @@ func (n *SubNetwork) Close() error {
 	return nil
 }
 
-// shutdown interrupts everything on the sub-network.
+// shutdown interrupts everything on the sub-network. A second one returns at once: a carrier that is being closed
+// may call VNetDown.
 func (n *SubNetwork) shutdown(err error) {
 	n.mu.Lock()
 	if n.down.Swap(true) {
@@ -262,6 +281,7 @@ func (n *SubNetwork) shutdown(err error) {
 	n.hosts = nil
 	n.mu.Unlock()
 
+	defer close(n.released)
 	n.kill()
 	for _, h := range hosts {
 		h.shutdown()
@@ -280,7 +300,7 @@ func (n *SubNetwork) hostClosed(h *Host) error {
 	}
 	delete(n.hosts, h.name)
 	n.withdrawLocked(h.name, h.hostdata)
-	last := n.autoClose && len(n.hosts) == 0
+	last := n.hostlessLocked()
 	n.mu.Unlock()
 	if last {
 		return n.Close()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,10 +95,12 @@ func TestDescriptors(t *testing.T) {
 	α := must[*virtnet.Host](t)(sub.NewHost(p.ctx, "α"))
 	l := p.listen(α, ":1")
 	open := descriptors()
+	var dials sync.WaitGroup
 	for range 2 {
-		go α.Dial(p.ctx, "α:1")
+		dials.Go(func() { must[net.Conn](t)(α.Dial(p.ctx, "α:1")) })
 		p.accept(l)
 	}
+	dials.Wait()
 	eventually(t, "two connections have two ends each", func() bool { return descriptors() == open+4 })
 	eventually(t, "they have no goroutine", func() bool { return runtime.NumGoroutine() == goroutines+1 })
 	if err := sub.Close(); err != nil {

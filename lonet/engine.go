@@ -2,7 +2,6 @@ package lonet
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -23,6 +22,7 @@ type engine struct {
 	life context.Context // ends when the engine is closed
 	kill context.CancelFunc
 
+	lead     leadership     // who accepts
 	halfOpen overdue        // incoming connections whose request has not come yet
 	waiting  overdue        // incoming dials that wait for an Accept
 	dialling overdue        // outgoing dials that wait for the reply
@@ -47,43 +47,8 @@ func (e *engine) VNetNewHost(ctx context.Context, hostname string, registry virt
 func (e *engine) Close() error {
 	e.kill()
 	err := e.osl.Close()
+	e.lead.close()
 	e.halfOpen.close()
 	e.serving.Wait()
 	return err
-}
-
-// acceptBackoff is how long the accept loop waits when the system has no descriptor or memory for a
-// connection. Established ones go on; those that wait in the socket's queue are accepted once there is.
-const acceptBackoff = 20 * time.Millisecond
-
-// serve accepts a connection and shakes hands on it. Before that it lets another serve take over: this goroutine
-// is running already, so the dial need not wait for a new one to be scheduled.
-func (e *engine) serve() {
-	for {
-		conn, err := e.osl.AcceptTCP()
-		if err == nil {
-			e.serving.Go(e.serve)
-			e.serveConn(conn)
-			return
-		}
-		if !e.acceptFailed(err) {
-			return
-		}
-	}
-}
-
-// acceptFailed tells whether to go on accepting.
-func (e *engine) acceptFailed(err error) bool {
-	if errors.Is(err, net.ErrClosed) {
-		if e.life.Err() == nil {
-			e.notifier.VNetDown(err)
-		}
-		return false
-	}
-	e.log.Warn("lonet: accept", "network", e.network, "err", err)
-	select {
-	case <-e.life.Done():
-	case <-time.After(acceptBackoff):
-	}
-	return true
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/virtnet/virtnet"
@@ -19,22 +20,41 @@ var (
 	errNobodyWaits = errors.New("BUG: no Accept waits")
 )
 
-// serveConn shakes hands on an incoming connection, and leaves it to the core or closes it. Where a dial has to
-// wait for an Accept, it does so on a goroutine of its own.
-func (e *engine) serveConn(conn *net.TCPConn) {
-	in := incoming{engine: e, conn: conn}
-	a, err := in.request()
-	if err == errNobodyWaits {
-		e.serving.Go(func() { in.answer(in.wait()) })
-		return
+// serveConn shakes hands on an incoming connection, and leaves it to the core or closes it. It tells whether an
+// Accept has got it. What has to wait, for a request that is late or for an Accept, does so on a goroutine of its own,
+// and then the answer is false.
+func (e *engine) serveConn(conn *net.TCPConn) bool {
+	in := &incoming{engine: e, conn: conn, buf: lineBuffers.Get().(*lineBuffer)}
+	if !e.halfOpen.add(&in.silent, func() { _ = conn.Close() }) {
+		_ = conn.Close()
+		return false
 	}
-	in.answer(a, err)
+	if e.lead.slow.Load() {
+		e.serving.Go(in.readLate)
+		return false
+	}
+	var hurry watched
+	e.lead.hurry.add(&hurry, func() { _ = conn.SetReadDeadline(aLongTimeAgo) })
+	err := in.read()
+	if !e.lead.hurry.remove(&hurry) {
+		_ = conn.SetReadDeadline(time.Time{})
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			e.lead.slow.Store(true)
+			e.serving.Go(in.readLate)
+			return false
+		}
+	}
+	return in.decide(err)
 }
 
 // incoming is the acceptor's side of a handshake.
 type incoming struct {
 	*engine
-	conn     *net.TCPConn
+	conn   *net.TCPConn
+	silent watched     // until the request is there
+	buf    *lineBuffer // what of it is there
+	n      int
+
 	src, dst *virtnet.Addr
 	netconn  net.Conn // conn, with what came behind the request
 	// mayEnd is set if payload came behind the request: then a dialler that ends its side may well wait for the
@@ -42,18 +62,38 @@ type incoming struct {
 	mayEnd bool
 }
 
-// request reads the dial's request, and asks the core to decide about it. The error is errNobodyWaits if the
-// dial has to wait for an Accept.
-func (in *incoming) request() (*virtnet.Accept, error) {
-	buf := lineBuffers.Get().(*lineBuffer)
-	defer lineBuffers.Put(buf)
+// read reads the request, or as much of it as there is before an error.
+func (in *incoming) read() (err error) {
+	in.n, err = readLine(in.conn, in.buf, in.n, maxLine)
+	return err
+}
 
-	var silent watched
-	if !in.halfOpen.add(&silent, func() { _ = in.conn.Close() }) {
-		return nil, net.ErrClosed
+// readLate serves a connection whose request doesn't come right behind it.
+func (in *incoming) readLate() {
+	err := in.read()
+	if err == nil && time.Since(in.silent.since) < hurryAfter {
+		in.lead.slow.Store(false)
 	}
-	line, surplus, err := readLine(in.conn, buf)
-	if !in.halfOpen.remove(&silent) {
+	if in.decide(err) {
+		in.VNetRecall() // the Accept may be the leader
+	}
+}
+
+// decide asks the core about the dial, and answers it. err is that of read.
+func (in *incoming) decide(err error) bool {
+	a, err := in.request(err)
+	if err == errNobodyWaits {
+		in.serving.Go(func() { in.answer(in.wait()); in.VNetRecall() })
+		return false
+	}
+	return in.answer(a, err)
+}
+
+// request asks the core to decide about the dial. The error is errNobodyWaits if the dial has to wait for an
+// Accept.
+func (in *incoming) request(err error) (*virtnet.Accept, error) {
+	defer lineBuffers.Put(in.buf)
+	if !in.halfOpen.remove(&in.silent) {
 		return nil, errNoRequest
 	}
 	switch {
@@ -62,6 +102,7 @@ func (in *incoming) request() (*virtnet.Accept, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errNoRequest, err)
 	}
+	line, surplus := splitLine(in.buf[:in.n])
 	req, ok := parseRequest(line)
 	if !ok {
 		return nil, errBadRequest
@@ -112,13 +153,13 @@ func (in *incoming) wait() (*virtnet.Accept, error) {
 	return a, err
 }
 
-// answer tells the dialler what has become of its dial.
-func (in *incoming) answer(a *virtnet.Accept, err error) {
+// answer tells the dialler what has become of its dial, and tells whether an Accept has got it.
+func (in *incoming) answer(a *virtnet.Accept, err error) bool {
 	if err == nil {
 		_, err = in.write(reply{accepted: a.Addr.String()})
 		a.Ack <- err
 		if err == nil {
-			return // the connection is the core's
+			return true // the connection is the core's
 		}
 	} else if text, ok := refusal(err); ok {
 		_ = in.conn.SetWriteDeadline(time.Now().Add(time.Second)) // it is one line into an empty buffer
@@ -126,6 +167,7 @@ func (in *incoming) answer(a *virtnet.Accept, err error) {
 	}
 	_ = in.conn.Close()
 	in.log.Debug("lonet: incoming", "network", in.network, "from", in.conn.RemoteAddr().String(), "err", shorten(err.Error()))
+	return false
 }
 
 func (in *incoming) write(r reply) (int, error) {

@@ -45,7 +45,11 @@ func TestReadLine(t *testing.T) {
 				want = broken
 			}
 			var buf lineBuffer
-			line, surplus, err := readLine(readerConn{Reader: r}, &buf)
+			n, err := readLine(readerConn{Reader: r}, &buf, 0, maxLine)
+			var line, surplus []byte
+			if err == nil {
+				line, surplus = splitLine(buf[:n])
+			}
 			if err != want || string(line) != test.line {
 				t.Errorf("%s %s: got %.20q, %v, want %.20q, %v", test.name, name, line, err, test.line, want)
 			}

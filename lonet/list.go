@@ -48,8 +48,8 @@ func (s State) String() string {
 // List tells which networks there are on this machine, sorted by name, and which hosts are on them. A network
 // that cannot be read is in the list with its Err.
 //
-// It asks no process and changes nothing, so what it tells is how it was a moment ago. Of c it uses
-// TempDir. The error is that of reading the directory of networks, or of ctx.
+// It asks no process and takes nothing out of a registry, not even what is dead, so what it tells is how it was a
+// moment ago. SQLite may touch files of a network's directory while it reads. Of c it uses TempDir. The error is that of reading the directory of networks, or of ctx.
 func (c Config) List(ctx context.Context) ([]NetworkInfo, error) {
 	networks, err := registry.Config{TempDir: c.TempDir}.List(ctx)
 	list := make([]NetworkInfo, 0, len(networks))

@@ -57,10 +57,13 @@ func (c Config) log() *slog.Logger {
 }
 
 // Join joins the network and returns this process's sub-network, which has no hosts yet. A network that isn't
-// there is made. An empty name makes a new network with a name that no other has; [virtnet.SubNetwork.Network]
-// tells it, behind "lonet".
+// there is made. An empty name makes a new network with a random name that no other has. The sub-network's Network is
+// "lonet" and the name, so that strings.TrimPrefix(n.Network(), "lonet") is what another process joins.
 //
 // The name follows the rules of [virtnet.SubNetwork.NewHost]. A process may join a network more than once.
+//
+// The directory of a network, also of one with a random name, stays when the last process has left: nobody can
+// tell that no other is about to join. Tests use Config{TempDir: t.TempDir()}, which goes with the test.
 func Join(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
 	return Config{}.Join(ctx, network)
 }
@@ -93,6 +96,7 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 		osl:      osl,
 		osladdr:  osl.Addr().String(),
 		log:      c.log(),
+		lead:     leadership{hurry: overdue{after: hurryAfter}},
 		halfOpen: overdue{after: c.handshakeTimeout(), limit: c.halfOpen()},
 		waiting:  overdue{after: watchAfter},
 		dialling: overdue{after: suspectAfter},
@@ -106,7 +110,8 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 	e.life, e.kill = context.WithCancel(context.Background())
 	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, &e.registry)
 	e.notifier = notifier
-	e.serving.Go(e.serve)
+	e.lead.serving = &e.serving
+	go e.takeOver()
 	return n, nil
 }
 

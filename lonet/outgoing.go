@@ -1,13 +1,11 @@
 package lonet
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"syscall"
 
 	"github.com/virtnet/virtnet"
@@ -24,14 +22,14 @@ func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	switch {
 	case err == nil:
 		e.registry.put(dst.Host, osladdr)
-	case ctx.Err() != nil || err == virtnet.ErrConnRefused: // what the host itself says
-	case e.registry.drop(dst.Host, osladdr):
-		fresh, qerr := e.registry.Query(ctx, dst.Host)
-		if qerr != nil {
-			return nil, nil, qerr
-		}
-		if fresh != osladdr {
+	case ctx.Err() == nil: // osladdr was remembered, here or by a dial at the same time, or is old by a moment
+		e.registry.drop(dst.Host, osladdr)
+		fresh, qerr := e.registry.Registry.Query(ctx, dst.Host)
+		switch {
+		case qerr == nil && fresh != osladdr:
 			return e.VNetDial(ctx, src, dst, fresh)
+		case qerr != nil && err != virtnet.ErrConnRefused: // a dial that waits is refused when its host closes
+			return nil, nil, qerr
 		}
 	}
 	return conn, accepted, err
@@ -44,18 +42,18 @@ func (e *engine) dialAt(ctx context.Context, src, dst *virtnet.Addr, osladdr str
 		return nil, nil, e.dialError(ctx, dst, osladdr, err)
 	}
 	conn := c.(*net.TCPConn)
-	accepted, surplus, err := e.outgoing(ctx, src, dst, osladdr, conn)
+	accepted, err := e.outgoing(ctx, src, dst, osladdr, conn)
 	if err != nil {
 		_ = conn.SetLinger(0) // a reset says more clearly than an end of file that the dial was given up
 		_ = conn.Close()
 		return nil, nil, e.dialError(ctx, dst, osladdr, err)
 	}
-	return withSurplus(conn, surplus), accepted, nil
+	return conn, accepted, nil
 }
 
-// outgoing is the dialler's side of the handshake. It returns the address that accepted, and what came behind
-// the reply.
-func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr string, conn *net.TCPConn) (accepted *virtnet.Addr, surplus []byte, err error) {
+// outgoing is the dialler's side of the handshake. It returns the address that accepted, and reads nothing of what
+// comes behind the reply.
+func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr string, conn *net.TCPConn) (*virtnet.Addr, error) {
 	buf := lineBuffers.Get().(*lineBuffer)
 	defer lineBuffers.Put(buf)
 
@@ -71,26 +69,27 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 		}
 	})
 
-	_, err = conn.Write(request{e.network, src.String(), dst.String()}.append(buf[:0]))
-	var line []byte
+	_, err := conn.Write(request{e.network, src.String(), dst.String()}.append(buf[:0]))
+	n := 0
 	if err == nil {
-		line, surplus, err = readLine(conn, buf)
+		least := reply{network: e.network, accepted: dst.Host + ":1"}.append(buf[:0])
+		n, err = readLine(conn, buf, 0, len(least))
 	}
 	suspect.stop(func() {})
 	switch {
 	case !proceed():
-		return nil, nil, ctx.Err() // the deadline is being set, so the connection can't be used
+		return nil, ctx.Err() // the deadline is being set, so the connection can't be used
 	case gone:
-		return nil, nil, &goneError{dst.Host, osladdr}
+		return nil, &goneError{dst.Host, osladdr}
 	case err != nil:
-		return nil, nil, err
+		return nil, err
 	}
+	line, _ := splitLine(buf[:n])
 	rep, ok := parseReply(line)
 	if !ok {
-		return nil, nil, errBadReply
+		return nil, errBadReply
 	}
-	accepted, err = rep.check(dst)
-	return accepted, bytes.Clone(surplus), err
+	return rep.check(dst)
 }
 
 // dialError is what the user is told of a dial that failed.
@@ -98,12 +97,13 @@ func (e *engine) dialError(ctx context.Context, dst *virtnet.Addr, osladdr strin
 	if oe, ok := err.(*net.OpError); ok {
 		err = oe.Err // its addresses are not those of the user's network
 	}
+	_, limited := ctx.Deadline()
 	switch {
 	case errors.Is(err, virtnet.ErrConnRefused), errors.Is(err, virtnet.ErrNoHost):
 		return err
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case errors.Is(err, os.ErrDeadlineExceeded) || isTimeout(err): // package net looks at a context's deadline by its own clock
+	case limited && isTimeout(err): // package net looks at a context's deadline by its own clock
 		return context.DeadlineExceeded
 	case errors.Is(err, syscall.ECONNREFUSED) || ended(err):
 		// The process of the host has ended its socket, or itself.

@@ -3,6 +3,8 @@ package lonet
 import (
 	"sync"
 	"time"
+
+	"github.com/virtnet/virtnet/internal/queue"
 )
 
 // overdue finds what takes longer than a time, the same for all that it watches, so that they become overdue
@@ -13,9 +15,7 @@ type overdue struct {
 	limit int // how many may be watched at once; at the limit the first is taken for overdue. 0 is no limit
 
 	mu     sync.Mutex
-	first  *watched
-	last   *watched
-	n      int
+	queue  queue.Queue[*watched]
 	timer  *time.Timer
 	armed  bool // the timer runs, at the latest until the first is overdue
 	closed bool
@@ -23,31 +23,23 @@ type overdue struct {
 
 // watched is something that takes time.
 type watched struct {
-	late       func() // called on a goroutine that others wait for: it must not block
-	since      time.Time
-	prev, next *watched
-	in         bool
+	late  func() // called on a goroutine that others wait for: it must not block
+	since time.Time
+	item  queue.Item[*watched]
 }
 
 // add begins to watch; late is called if w is overdue, and not after remove. It is false once the set is closed.
 func (o *overdue) add(w *watched, late func()) bool {
-	w.late, w.since = late, time.Now()
+	w.late, w.since, w.item.Value = late, time.Now(), w
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
 		return false
 	}
-	if o.limit > 0 && o.n >= o.limit {
-		o.expire(o.first)
+	if o.limit > 0 && o.queue.Len() >= o.limit {
+		o.expire()
 	}
-	w.prev, w.in = o.last, true
-	if o.last == nil {
-		o.first = w
-	} else {
-		o.last.next = w
-	}
-	o.last = w
-	o.n++
+	o.queue.Push(&w.item)
 	if !o.armed {
 		o.arm(o.after)
 	}
@@ -58,10 +50,10 @@ func (o *overdue) add(w *watched, late func()) bool {
 func (o *overdue) remove(w *watched) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !w.in {
+	if w.item.In() == nil {
 		return false
 	}
-	o.unlink(w)
+	w.item.Leave()
 	return true
 }
 
@@ -70,8 +62,8 @@ func (o *overdue) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
-	for o.first != nil {
-		o.expire(o.first)
+	for o.queue.Len() > 0 {
+		o.expire()
 	}
 	if o.timer != nil {
 		o.timer.Stop()
@@ -92,31 +84,14 @@ func (o *overdue) sweep() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.armed = false
-	for o.first != nil && !o.closed {
-		if left := o.after - time.Since(o.first.since); left > 0 {
+	for o.queue.Len() > 0 {
+		if left := o.after - time.Since(o.queue.First().Value.since); left > 0 {
 			o.arm(left)
 			return
 		}
-		o.expire(o.first)
+		o.expire()
 	}
 }
 
-func (o *overdue) expire(w *watched) {
-	o.unlink(w)
-	w.late()
-}
-
-func (o *overdue) unlink(w *watched) {
-	if w.prev == nil {
-		o.first = w.next
-	} else {
-		w.prev.next = w.next
-	}
-	if w.next == nil {
-		o.last = w.prev
-	} else {
-		w.next.prev = w.prev
-	}
-	w.prev, w.next, w.in = nil, nil, false
-	o.n--
-}
+// expire takes the first for overdue.
+func (o *overdue) expire() { o.queue.Pop().Value.late() }

@@ -61,7 +61,7 @@ func TestOverdue(t *testing.T) {
 				t.Error("removed what was not watched any more")
 			}
 		}
-		if o.n != 0 || o.first != nil || o.last != nil || o.armed {
+		if o.queue.Len() != 0 || o.armed {
 			t.Errorf("something is left: %+v", o)
 		}
 

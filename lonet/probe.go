@@ -28,9 +28,9 @@ func (e *engine) probe(ctx context.Context, osladdr, hostname string) (registry.
 	defer lineBuffers.Put(buf)
 	host0 := (&virtnet.Addr{Host: hostname}).String()
 	_, err = c.Write(request{e.network, host0, host0}.append(buf[:0]))
-	var line []byte
+	n := 0
 	if err == nil {
-		line, _, err = readLine(c, buf)
+		n, err = readLine(c, buf, 0, maxLine)
 	}
 	switch {
 	case err != nil && ctx.Err() != nil:
@@ -38,6 +38,7 @@ func (e *engine) probe(ctx context.Context, osladdr, hostname string) (registry.
 	case err != nil:
 		return registry.Nobody, nil // lonet answers every request
 	}
+	line, _ := splitLine(buf[:n])
 	rep, ok := parseReply(line)
 	switch {
 	case !ok || rep.network != e.network:

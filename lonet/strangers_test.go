@@ -26,7 +26,7 @@ func dropped(c net.Conn) bool {
 // awaited returns how many incoming connections have a goroutine that waits for their request.
 func awaited() int {
 	buf := make([]byte, 1<<20)
-	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "lonet.(*incoming).request")
+	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "lonet.(*incoming).read(")
 }
 
 // At the limit, the one who has been silent longest is dropped.
