@@ -1,13 +1,16 @@
-// Grpc runs a gRPC server and a client of it on any network. It is a program written once, and given its network:
+// Grpc runs a gRPC server and a client of it on any network. It is a program written once, and given its network.
+// In the directory examples:
 //
 //	go run ./grpc -network tcp4
 //	go run ./grpc -network pipe
+//	go run ./grpc -network lonet
 //
 // The service is grpc's own health service, which load balancers and Kubernetes ask.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log"
@@ -47,12 +50,12 @@ func main() {
 }
 
 // run serves on one access-point of a network and asks from another.
-func run(ctx context.Context, n network) error {
+func run(ctx context.Context, n network) (err error) {
 	server, client, closeAll, err := n.open(ctx)
 	if err != nil {
 		return err
 	}
-	defer closeAll()
+	defer func() { err = errors.Join(err, closeAll()) }()
 
 	l, err := server.Listen(ctx, n.laddr)
 	if err != nil {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -14,7 +16,7 @@ import (
 
 // forAll runs f on each network.
 func forAll(t *testing.T, f func(t *testing.T, ctx context.Context, n network)) {
-	dir := t.TempDir() // for lonet's directory
+	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	t.Setenv("TMP", dir) // Windows
 	for _, n := range networks {
@@ -26,10 +28,14 @@ func forAll(t *testing.T, f func(t *testing.T, ctx context.Context, n network)) 
 	}
 }
 
+// TestRun checks that the program works, and leaves nothing behind.
 func TestRun(t *testing.T) {
 	forAll(t, func(t *testing.T, ctx context.Context, n network) {
 		if err := run(ctx, n); err != nil {
 			t.Error(err)
+		}
+		if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "*")); len(left) > 0 {
+			t.Errorf("left behind: %q", left)
 		}
 	})
 }

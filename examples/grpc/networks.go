@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 
 	"github.com/virtnet/virtnet"
 	"github.com/virtnet/virtnet/lonet"
@@ -35,13 +37,22 @@ func openPipe(ctx context.Context) (server, client xnet.Networker, closeAll func
 	return twoHosts(ctx, pipenet.AsVirtNet(pipenet.New("grpc")))
 }
 
-// openLonet is a new network on this machine, which other processes could join.
+// openLonet is a network of this machine's processes, of which this one is the only one: its directory is a temporary
+// one that others do not know of, so that it can be removed in the end.
 func openLonet(ctx context.Context) (server, client xnet.Networker, closeAll func() error, err error) {
-	n, err := lonet.Join(ctx, "")
+	dir, err := os.MkdirTemp("", "virtnet-grpc-")
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	return twoHosts(ctx, n)
+	n, err := lonet.Config{TempDir: dir}.Join(ctx, "grpc")
+	if err == nil {
+		server, client, _, err = twoHosts(ctx, n)
+	}
+	if err != nil {
+		return nil, nil, nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	leave := func() error { return errors.Join(n.Close(), os.RemoveAll(dir)) }
+	return server, client, leave, nil
 }
 
 // twoHosts returns hosts α and β of n, which it closes if it fails.
