@@ -40,7 +40,7 @@ func parseAddr(network, addr string) (Addr, error) {
 	if err != nil {
 		return Addr{}, err
 	}
-	// ParseUint takes no sign: what parses is a number that String prints.
+	// ParseUint takes no sign, which no address has. It takes leading zeros, as package net does.
 	port, err := strconv.ParseUint(portText, 10, 31)
 	if err != nil {
 		return Addr{}, &net.AddrError{Err: "invalid port", Addr: addr}

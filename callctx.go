@@ -36,19 +36,13 @@ func (c *callCtx) Done() <-chan struct{} {
 	return c.joined.Done()
 }
 
-// AfterFunc is what context.AfterFunc looks for: with it, it needs no goroutine to wait for Done.
+// AfterFunc is what context.AfterFunc looks for: with it, it needs no goroutine to wait for Done. It has called Done by
+// then.
 func (c *callCtx) AfterFunc(f func()) (stop func() bool) {
-	if c.Context.Done() == nil {
-		return context.AfterFunc(c.life, f)
+	if c.Done(); c.joined != nil { // nobody writes it any more
+		return context.AfterFunc(c.joined, f)
 	}
-	var once sync.Once
-	run := func() { once.Do(f) }
-	stopCaller := context.AfterFunc(c.Context, run)
-	stopLife := context.AfterFunc(c.life, run)
-	return func() bool {
-		stopped := stopCaller()
-		return stopLife() && stopped
-	}
+	return context.AfterFunc(c.life, f)
 }
 
 func (c *callCtx) Err() error {
@@ -61,12 +55,14 @@ func (c *callCtx) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.joined != nil {
-		return c.joined.Err() // Done is closed once the call is over
+		return c.joined.Err() // it also ends with the call
 	}
 	return nil
 }
 
-// end releases what the context holds. The call is over, but whoever it has left behind may still ask.
+// end releases what the context holds. The call is over, but whoever it has left behind may still ask. If the
+// caller's context is one that can end, Done is closed from now on, and Err says so once Done was asked for. If it
+// is one that cannot, the context is no more than the host's or sub-network's, and ends with that.
 func (c *callCtx) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

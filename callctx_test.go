@@ -170,6 +170,21 @@ func TestCallCtxEnd(t *testing.T) {
 	}
 }
 
+// With a caller's context that cannot end, the context outlives the call, and Done and Err agree on that.
+func TestCallCtxEndImmortal(t *testing.T) {
+	life, kill := context.WithCancel(t.Context())
+	c := &callCtx{Context: context.Background(), life: life}
+	done := c.Done()
+	c.end()
+	if isDone(done) || c.Err() != nil {
+		t.Errorf("after the call: Done is closed: %v, Err: %v", isDone(done), c.Err())
+	}
+	kill()
+	if !isDone(done) || c.Err() == nil {
+		t.Errorf("after the host: Done is closed: %v, Err: %v", isDone(done), c.Err())
+	}
+}
+
 // Looking at the context without waiting for it costs nothing.
 func TestCallCtxAllocs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

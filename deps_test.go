@@ -21,15 +21,16 @@ var graph = []struct{ pkg, may string }{
 	{"internal/hostname", ""},
 	{"internal/pipe", ""},
 	{"internal/punycode", ""},
+	{"internal/queue", ""},
 	{"internal/needs", "testing"},
 	{"internal/ratio", "testing"},
 
 	{"xnet/...", "xnet/... internal/punycode"},
 
-	{"virtnet", "xnet internal/hostname internal/punycode"},
+	{"virtnet", "xnet internal/hostname internal/punycode internal/queue"},
 
 	{"pipenet", "virtnet xnet internal/hostname internal/punycode internal/pipe"},
-	{"lonet/...", "virtnet xnet internal/hostname internal/punycode lonet/... github.com/gofrs/flock golang.org/x/sys " +
+	{"lonet/...", "virtnet xnet internal/hostname internal/punycode internal/queue lonet/... github.com/gofrs/flock golang.org/x/sys " +
 		"zombiezen.com/go/sqlite modernc.org/sqlite modernc.org/libc"},
 
 	{"virtnettest", "virtnet xnet internal/hostname internal/punycode testing golang.org/x/net"},

@@ -132,6 +132,21 @@ func TestDial(t *testing.T) {
 	})
 }
 
+// An engine that does not know who accepted: then it is who was dialled.
+func TestDialAcceptedByNobody(t *testing.T) {
+	f := newFake(t, virtnet.Config{})
+	f.dial = func(context.Context, *virtnet.Addr, *virtnet.Addr, string) (net.Conn, *virtnet.Addr, error) {
+		return newCarrier(), nil, nil
+	}
+	c, err := f.host("α").Dial(t.Context(), "α:80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.RemoteAddr().String(), "α:80"; got != want {
+		t.Errorf("RemoteAddr is %s, want %s", got, want)
+	}
+}
+
 // An engine's own error reaches the caller, with who dialled whom.
 func TestDialErrors(t *testing.T) {
 	f := newFake(t, virtnet.Config{})

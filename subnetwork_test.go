@@ -231,6 +231,57 @@ func TestCloseDuringWithdraw(t *testing.T) {
 	})
 }
 
+// Nor does one whose Withdraw ignores its context.
+func TestCloseDuringStubbornWithdraw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, virtnet.Config{})
+		goOn := make(chan struct{})
+		defer close(goOn)
+		f.withdraw = func(context.Context, string, string) error { <-goOn; return nil }
+		wantText(t, f.host("α").Close(), "")
+		wantText(t, f.SubNetwork.Close(), "")
+	})
+}
+
+// Close returns when all sockets are released, also if it is a VNetDown that releases them. A carrier may call
+// VNetDown as it is closed.
+func TestCloseDuringDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, virtnet.Config{})
+		slow := &slowCarrier{carrier: newCarrier(), closing: func() { f.VNetDown(errors.New("sorry too")) }, goOn: make(chan struct{})}
+		f.dial = func(_ context.Context, _, dst *virtnet.Addr, _ string) (net.Conn, *virtnet.Addr, error) {
+			return slow, dst, nil
+		}
+		if _, err := f.host("α").Dial(t.Context(), "α:1"); err != nil {
+			t.Fatal(err)
+		}
+		down := start(func() (struct{}, error) { f.VNetDown(errors.New("sorry")); return struct{}{}, nil })
+		synctest.Wait()
+		closing := start(func() (struct{}, error) { return struct{}{}, f.SubNetwork.Close() })
+		if closing.ended() {
+			t.Error("Close has returned before VNetDown has released the sockets")
+		}
+		f.wantEvents()
+		close(slow.goOn)
+		closing.fails(t, `virtnet "fake": close: sorry`)
+		down.succeeds(t)
+		f.wantEvents("close engine", "close registry")
+	})
+}
+
+// slowCarrier is a carrier whose Close takes until goOn is closed.
+type slowCarrier struct {
+	*carrier
+	closing func()
+	goOn    chan struct{}
+}
+
+func (c *slowCarrier) Close() error {
+	c.closing()
+	<-c.goOn
+	return c.carrier.Close()
+}
+
 // NewHost that fails leaves nothing in the registry, whatever the engine had announced by then.
 func TestNewHostFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -342,6 +393,34 @@ func TestAutoClose(t *testing.T) {
 		wantText(t, f.SubNetwork.Close(), "")
 		_, err := f.NewHost(t.Context(), "γ")
 		wantText(t, err, `virtnet "fake": new host "γ": network is down`)
+	})
+}
+
+// The last host is closed while another is being made, and that fails: nobody is left to close the sub-network.
+func TestAutoCloseNewHostFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake(t, virtnet.Config{})
+		f.AutoClose()
+		sorry := errors.New("sorry")
+		f.close = func() error { return errors.New("sorry too") }
+		f.newHost = func(context.Context, string, virtnet.Registry) error { return sorry }
+		_, err := f.NewHost(t.Context(), "β")
+		wantText(t, err, `virtnet "fake": new host "β": sorry`)
+		f.wantEvents() // there never was a host
+
+		f.newHost = nil
+		α := f.host("α")
+		goOn := make(chan struct{})
+		f.newHost = func(context.Context, string, virtnet.Registry) error { <-goOn; return sorry }
+		newHost := start(func() (*virtnet.Host, error) { return f.NewHost(t.Context(), "β") })
+		synctest.Wait()
+		wantText(t, α.Close(), "")
+		synctest.Wait()
+		f.wantEvents("close host α", "withdraw α data of α")
+		close(goOn)
+		newHost.fails(t, `virtnet "fake": new host "β": sorry`+"\n"+`virtnet "fake": close: sorry too`)
+		f.wantEvents("close engine", "close registry")
+		wantText(t, f.SubNetwork.Close(), "")
 	})
 }
 

@@ -5,7 +5,7 @@
 //	l, err := α.Listen(ctx, ":80")
 //	c, err := β.Dial(ctx, "α:80")
 //
-// Everything that blocks does so on channels made by the network's own calls: a network made inside a bubble
+// Everything that blocks does so on channels and conds made by the network's own calls: a network made inside a bubble
 // of testing/synctest is durably blocking there, so a test runs hours of its hosts' life in milliseconds. Make the
 // network inside the bubble.
 //

@@ -69,6 +69,7 @@ var faults = []fault{{
 }, {
 	name:   "no deadlines",
 	clause: "Deadlines",
+	says:   "has not returned after 10s of virtual time",
 	conn:   func(c net.Conn) net.Conn { return timeless{c} },
 }}
 
@@ -102,6 +103,18 @@ func TestBroken(t *testing.T) {
 	virtnettest.TestNetwork(t, memNetwork(faults[i], true))
 }
 
+// A clause that is skipped in a bubble is skipped, and does not pass.
+func TestSkipped(t *testing.T) {
+	const clause = "TestMemnetBubble/OneSubNetwork/ConnHalfClose" // a net.Pipe has none
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.v", "-test.run=^"+strings.ReplaceAll(clause, "/", "$/^")+"$")
+	out, err := cmd.CombinedOutput()
+	for _, want := range []string{"--- SKIP: " + clause, "no half close"} {
+		if err != nil || !strings.Contains(string(out), want) {
+			t.Errorf("%v, want %q:\n%s", err, want, out)
+		}
+	}
+}
+
 // The suite finds each fault, by the clause that is about it, and says what is demanded.
 func TestFaults(t *testing.T) {
 	for _, f := range faults {
@@ -115,8 +128,10 @@ func TestFaults(t *testing.T) {
 			if want := "--- FAIL: TestBroken/TwoSubNetworks/" + f.clause; !strings.Contains(string(out), want) {
 				t.Errorf("want %q:\n%s", want, out)
 			}
-			if !strings.Contains(string(out), "what is demanded: ") {
-				t.Errorf("it does not say what is demanded:\n%s", out)
+			for _, want := range []string{"what is demanded: ", f.says} {
+				if !strings.Contains(string(out), want) {
+					t.Errorf("it does not say %q:\n%s", want, out)
+				}
 			}
 		})
 	}

@@ -22,7 +22,7 @@ var connClauses = []clause{{
 	run:  testConnAddrs,
 }, {
 	name: "ConnHalfClose",
-	why:  "after CloseWrite the other end reads io.EOF, and can still write back. (Where the carrier has no half close, CloseWrite matches errors.ErrUnsupported.)",
+	why:  "after CloseWrite the other end reads io.EOF, and can still write back. (Where the carrier has no half close, CloseWrite matches errors.ErrUnsupported, and this is skipped.)",
 	run:  testHalfClose,
 }, {
 	name: "ConnCarrier",
@@ -54,7 +54,7 @@ func wantPing(w *world, c, d net.Conn) {
 func testNettest(w *world) {
 	nettest.TestConn(w.T, func() (c1, c2 net.Conn, stop func(), err error) {
 		subs := w.net.New(w, len(w.subs))
-		stop = func() { closeAll(w, subs) }
+		stop = func() { closeAll(w, subs, w.bubble) }
 		var hosts []*virtnet.Host
 		for i, name := range []string{"α", "β"} {
 			h, err := subs[i%len(subs)].NewHost(w.ctx, name)
@@ -112,7 +112,7 @@ func testHalfClose(w *world) {
 		read := startRead(peer)
 		w.settle()
 		if !closeWrite(w, own) {
-			w.Skip("connections have no half close")
+			w.Skip("the network has no half close: its carriers have no CloseWrite")
 		}
 		if _, err := read.wait(w); err != io.EOF {
 			w.Errorf("Read when the other end has called CloseWrite: %q, want io.EOF, bare", errText(err))

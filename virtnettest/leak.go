@@ -46,7 +46,8 @@ func leaked(before map[string]string, bubble bool) []string {
 	}
 }
 
-// goroutines returns the stacks of all goroutines by their number.
+// goroutines returns the stacks of all goroutines by their number, but for those that the runtime has for finalizers and
+// cleanups: they show up whenever the collector gives them something to do.
 func goroutines() map[string]string {
 	buf := make([]byte, 64<<10)
 	for {
@@ -59,6 +60,9 @@ func goroutines() map[string]string {
 	}
 	all := make(map[string]string)
 	for stack := range strings.SplitSeq(string(buf), "\n\n") {
+		if strings.Contains(stack, "\ncreated by runtime.") {
+			continue
+		}
 		// goroutine 18 [chan receive]:
 		id, _, _ := strings.Cut(strings.TrimPrefix(stack, "goroutine "), " ")
 		all[id] = strings.TrimSpace(stack)

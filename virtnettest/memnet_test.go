@@ -27,6 +27,7 @@ type memhost struct{ owner, data string }
 type fault struct {
 	name   string
 	clause string // the one that has to fail
+	says   string // and how, if that matters
 	dial   func(s *memsub, ctx context.Context, src, dst *virtnet.Addr, to *memsub) (net.Conn, *virtnet.Addr, error)
 	query  func(err error) error
 	conn   func(net.Conn) net.Conn

@@ -20,6 +20,14 @@ const (
 	moment = 10 * time.Millisecond
 )
 
+// inVain says how long something was waited for.
+func inVain(bubble bool) string {
+	if bubble {
+		return patience.String() + " of virtual time, which passes only while all of the bubble waits"
+	}
+	return patience.String()
+}
+
 // world is what a clause works in: a fresh network.
 type world struct {
 	*testing.T
@@ -37,7 +45,7 @@ func (w *world) close() {
 		}
 		return
 	}
-	closeAll(w, w.subs)
+	closeAll(w, w.subs, w.bubble)
 }
 
 // network returns the network's full name.
@@ -196,7 +204,7 @@ func (c *call[T]) wait(w *world) (T, error) {
 	case <-c.done:
 		return c.val, c.err
 	case <-timer.C:
-		w.Fatalf("%s has not returned after %v", c.what, patience)
+		w.Fatalf("%s has not returned after %s", c.what, inVain(w.bubble))
 		var zero T
 		return zero, nil
 	}

@@ -1,7 +1,7 @@
 // Package cli is the virtnet command: what its arguments mean, what it prints, and how it exits.
 //
-// It exits with 0 when what was asked for was done and held, with 1 when not, and with 2 when it does not
-// understand the arguments. What was asked for goes to standard output, everything else to standard error.
+// It exits with 0 when what was asked for was done and held, with 1 when not, with 2 when it does not
+// understand the arguments, and with 130 when it was interrupted. What was asked for goes to standard output, everything else to standard error.
 package cli
 
 import (
@@ -18,17 +18,25 @@ import (
 )
 
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK          = 0
+	exitFailed      = 1
+	exitUsage       = 2
+	exitInterrupted = 128 + int(syscall.SIGINT) // as shells have it
 )
 
-// Main runs the command with these arguments, and returns the code to exit with. SIGINT and its like end what it
-// does, in good order; a second one ends it at once.
+// errInterrupted is why a signal ends a command.
+var errInterrupted = errors.New("interrupted")
+
+// Main runs the command with these arguments, and returns the code to exit with. SIGINT, SIGTERM or SIGHUP ends what
+// it does, in good order; a second one ends it at once.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	ctx, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signalled, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer restore()
-	context.AfterFunc(ctx, restore)
+	ctx, cancel := context.WithCancelCause(context.Background())
+	context.AfterFunc(signalled, func() {
+		cancel(errInterrupted)
+		restore()
+	})
 
 	root := newRoot()
 	root.SetArgs(args)
@@ -39,7 +47,13 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		return exitOK
 	}
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	fmt.Fprintf(errOut, "%s: %v\n", cmd.CommandPath(), err)
+	if errors.Is(err, errInterrupted) {
+		return exitInterrupted
+	}
 	if usage := (*usageError)(nil); errors.As(err, &usage) {
 		fmt.Fprintf(errOut, "Run %q for help.\n", cmd.CommandPath()+" --help")
 		return exitUsage
@@ -96,11 +110,11 @@ type usageError struct{ error }
 
 func (e *usageError) Unwrap() error { return e.error }
 
-// understood makes a usageError of what check finds.
-func understood(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return &usageError{err}
+// atMost is what a command says to more than n arguments.
+func atMost(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return &usageError{fmt.Errorf("unexpected argument %q", args[n])}
 		}
 		return nil
 	}

@@ -37,9 +37,9 @@ func TestUsage(t *testing.T) {
 		{"--version", exitOK, "virtnet version ", ""},
 		{"dmo", exitUsage, "", "virtnet: unknown command \"dmo\": did you mean \"demo\"?\nRun \"virtnet --help\" for help.\n"},
 		{"lo frob", exitUsage, "", "virtnet lo: unknown command \"frob\"\nRun \"virtnet lo --help\" for help.\n"},
-		{"demo x", exitUsage, "", "virtnet demo: unknown command \"x\" for \"virtnet demo\"\nRun \"virtnet demo --help\" for help.\n"},
+		{"demo x", exitUsage, "", "virtnet demo: unexpected argument \"x\"\nRun \"virtnet demo --help\" for help.\n"},
 		{"demo --what", exitUsage, "", "virtnet demo: unknown flag: --what\nRun \"virtnet demo --help\" for help.\n"},
-		{"lo ls a b", exitUsage, "", "virtnet lo ls: accepts at most 1 arg(s), received 2\nRun \"virtnet lo ls --help\" for help.\n"},
+		{"lo ls a b", exitUsage, "", "virtnet lo ls: unexpected argument \"b\"\nRun \"virtnet lo ls --help\" for help.\n"},
 	} {
 		code, stdout, stderr := run(strings.Fields(test.args)...)
 		if code != test.code || !strings.HasPrefix(stdout, test.stdout) || stderr != test.stderr {

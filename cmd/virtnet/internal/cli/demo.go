@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -24,9 +25,15 @@ of a file; it comes back under its name, and the transfer goes on where it was. 
 end every file must have the SHA-256 that it has on disk.
 
 It takes a few seconds, needs no configuration, and leaves nothing behind. It exits with
-0 only if everything held that it checks on the way.`,
-		Args: understood(cobra.NoArgs),
+0 only if everything held that it checks on the way and the account of it could be
+written, with 130 if it was interrupted, and else with 1.`,
+		Args: atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			// A standard output that nobody reads any more is a failed Write then, not the end of this process:
+			// that would leave everything behind.
+			ignored := make(chan os.Signal, 1)
+			signal.Notify(ignored, syscall.SIGPIPE)
+			defer signal.Stop(ignored)
 			self, err := os.Executable()
 			if err != nil {
 				return err
@@ -46,7 +53,7 @@ func newDemoProcess() *cobra.Command {
 	return &cobra.Command{
 		Use:    processCommand,
 		Hidden: true,
-		Args:   understood(cobra.NoArgs),
+		Args:   atMost(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// An interrupt from the terminal reaches the parent too, which ends this process in good order.
 			signal.Ignore(os.Interrupt)

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,7 +27,9 @@ type started struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser
+	out    io.Closer // its end of stdout
 	stdout *bufio.Scanner
+	stderr bytes.Buffer // once it has ended
 }
 
 func start(t *testing.T, args ...string) *started {
@@ -35,7 +38,7 @@ func start(t *testing.T, args ...string) *started {
 		t.Fatal(err)
 	}
 	s := &started{t: t, cmd: exec.Command(self, args...)}
-	s.cmd.Stderr = t.Output()
+	s.cmd.Stderr = io.MultiWriter(&s.stderr, t.Output())
 	if s.stdin, err = s.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +46,7 @@ func start(t *testing.T, args ...string) *started {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.stdout = bufio.NewScanner(stdout)
+	s.out, s.stdout = stdout, bufio.NewScanner(stdout)
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +73,37 @@ func (s *started) until(event string) line {
 	return line{}
 }
 
+// ends waits for the end of a command, and checks how it ended, what its standard error begins with, and that nothing
+// is left of it in tmp.
+func (s *started) ends(tmp string, code int, stderr string) {
+	s.t.Helper()
+	s.cmd.Wait()
+	if got := s.cmd.ProcessState.ExitCode(); got != code || !strings.HasPrefix(s.stderr.String(), stderr) {
+		s.t.Errorf("exit code %d, want %d; stderr %q, want %q…", got, code, &s.stderr, stderr)
+	}
+	for _, pattern := range []string{"lonet/*", "virtnet-demo-*"} {
+		if left, _ := filepath.Glob(filepath.Join(tmp, filepath.FromSlash(pattern))); len(left) > 0 {
+			s.t.Errorf("left behind: %q", left)
+		}
+	}
+}
+
+// manyFiles makes a directory of so many files that what the demo prints of them does not fit into a pipe: it
+// cannot come to its end while nobody reads.
+func manyFiles(t *testing.T) string {
+	dir := t.TempDir()
+	for i := range 600 {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("some text"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
 func TestDemo(t *testing.T) {
 	tempDir(t)
 	code, stdout, stderr := run("demo")
-	if code != exitOK || stderr != "" || !strings.Contains(stdout, "All 11 checks held") {
+	if code != exitOK || stderr != "" || !strings.Contains(stdout, "All 12 checks held") {
 		t.Errorf("exit code %d, stdout\n%s\nstderr %q", code, stdout, stderr)
 	}
 }
@@ -86,19 +116,13 @@ func TestDemoFails(t *testing.T) {
 	}
 }
 
-// An interrupted demo leaves nothing. It has so many files that what it prints of them does not fit into a pipe:
-// it cannot come to its end before the interrupt does.
+// An interrupted demo leaves nothing.
 func TestDemoInterrupted(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent an interrupt")
 	}
-	tmp, dir := tempDir(t), t.TempDir()
-	for i := range 600 {
-		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte("some text"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	demo := start(t, "demo", "--json", "--dir", dir)
+	tmp := tempDir(t)
+	demo := start(t, "demo", "--json", "--dir", manyFiles(t))
 	demo.until("ready")
 	if err := demo.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -106,11 +130,31 @@ func TestDemoInterrupted(t *testing.T) {
 	if l := demo.until("result"); l.OK {
 		t.Errorf("the result is %+v", l)
 	}
-	demo.cmd.Wait()
-	if code := demo.cmd.ProcessState.ExitCode(); code != exitFailed {
-		t.Errorf("exit code %d, want %d", code, exitFailed)
+	demo.ends(tmp, 130, "virtnet demo: interrupted\n")
+}
+
+// As a demo in a pipe to "head".
+func TestDemoNobodyReads(t *testing.T) {
+	tmp := tempDir(t)
+	demo := start(t, "demo", "--json", "--dir", manyFiles(t))
+	demo.until("ready")
+	demo.out.Close()
+	demo.ends(tmp, exitFailed, "virtnet demo: the account could not be written: write ")
+}
+
+func TestDemoDiskFull(t *testing.T) {
+	tmp := tempDir(t)
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
 	}
-	if left, _ := filepath.Glob(filepath.Join(tmp, "lonet", "*")); len(left) > 0 {
+	defer full.Close()
+	var stderr bytes.Buffer
+	code := Main([]string{"demo"}, strings.NewReader(""), full, &stderr)
+	if want := "virtnet demo: the account could not be written: write /dev/full: no space left on device\n"; code != exitFailed || stderr.String() != want {
+		t.Errorf("exit code %d, want %d; stderr %q, want %q", code, exitFailed, &stderr, want)
+	}
+	if left, _ := filepath.Glob(filepath.Join(tmp, "*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
 }

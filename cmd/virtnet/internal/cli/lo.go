@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -37,8 +41,11 @@ each host's process accepts, and what is known of that process:
   dead     it has ended without a goodbye; the name is free
   unknown  it is a program that leaves no mark of life
 
-Ls asks no process, and changes nothing.`,
-		Args: understood(cobra.MaximumNArgs(1)),
+NET is the name that programs join, such as tea, or the full one that errors show, lonettea.
+
+Ls asks no process, and takes nothing out of a registry, not even what is dead. The
+registry is an SQLite database: reading it can touch files in the network's directory.`,
+		Args: atMost(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var list []lonet.NetworkInfo
 			var err error
@@ -46,17 +53,17 @@ Ls asks no process, and changes nothing.`,
 				list, err = lonet.Config{}.List(cmd.Context())
 			} else {
 				list = make([]lonet.NetworkInfo, 1)
-				list[0], err = lonet.Config{}.ListNetwork(cmd.Context(), args[0])
+				list[0], err = listNetwork(cmd.Context(), args[0])
 			}
 			switch {
-			case errors.Is(err, fs.ErrNotExist):
+			case len(args) > 0 && errors.Is(err, fs.ErrNotExist):
 				return fmt.Errorf("there is no network %q; \"virtnet lo ls\" lists those that there are", args[0])
 			case err != nil:
 				return err
 			case asJSON:
 				return writeJSON(cmd.OutOrStdout(), list)
 			case len(list) == 0:
-				fmt.Fprintln(cmd.ErrOrStderr(), "There are no lonet networks on this machine.")
+				fmt.Fprintln(cmd.ErrOrStderr(), noNetworks(filepath.Join(os.TempDir(), "lonet")))
 			}
 			return writeTable(cmd.OutOrStdout(), list)
 		},
@@ -65,22 +72,43 @@ Ls asks no process, and changes nothing.`,
 	return cmd
 }
 
+// listNetwork lists the network with that name or, if there is none, the one with that full name. The error is about
+// the name as it is given.
+func listNetwork(ctx context.Context, name string) (lonet.NetworkInfo, error) {
+	n, err := lonet.Config{}.ListNetwork(ctx, name)
+	if short, ok := strings.CutPrefix(name, "lonet"); ok && short != "" && errors.Is(err, fs.ErrNotExist) {
+		if full, ferr := (lonet.Config{}).ListNetwork(ctx, short); !errors.Is(ferr, fs.ErrNotExist) {
+			return full, ferr
+		}
+	}
+	return n, err
+}
+
+// noNetworks says that there are no networks in dir.
+func noNetworks(dir string) string {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("There are no lonet networks: the directory %s is not there.", dir)
+	}
+	return fmt.Sprintf("There are no lonet networks in %s.", dir)
+}
+
 // writeTable writes a line for every host, and one for every network without.
 func writeTable(w io.Writer, list []lonet.NetworkInfo) error {
 	if len(list) == 0 {
 		return nil
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, "NETWORK\tHOST\tPROCESS\tSTATE")
+	fmt.Fprintln(tw, "NETWORK\tHOST\tADDRESS\tSTATE")
 	for _, n := range list {
+		network := printable(n.Name)
 		switch {
 		case n.Err != nil:
-			fmt.Fprintf(tw, "%s\t-\t-\t%v\n", n.Name, n.Err)
+			fmt.Fprintf(tw, "%s\t-\t-\t%v\n", network, n.Err)
 		case len(n.Hosts) == 0:
-			fmt.Fprintf(tw, "%s\t-\t-\tno hosts, %s\n", n.Name, processes(n.Processes))
+			fmt.Fprintf(tw, "%s\t-\t-\tno hosts, %s\n", network, processes(n.Processes))
 		}
 		for _, h := range n.Hosts {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", n.Name, printable(h.Name), printable(h.Addr), h.State)
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", network, printable(h.Name), printable(h.Addr), h.State)
 		}
 	}
 	return tw.Flush()

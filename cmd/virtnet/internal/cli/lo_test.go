@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -34,11 +35,34 @@ func join(t *testing.T, network string, hosts ...string) {
 	}
 }
 
+func TestLoLsNothing(t *testing.T) {
+	dir := filepath.Join(tempDir(t), "lonet")
+	for _, want := range []string{
+		"There are no lonet networks: the directory " + dir + " is not there.\n",
+		"There are no lonet networks in " + dir + ".\n",
+	} {
+		if code, stdout, stderr := run("lo", "ls"); code != exitOK || stdout != "" || stderr != want {
+			t.Errorf("exit code %d, stdout %q, stderr %q, want %q", code, stdout, stderr, want)
+		}
+		os.Mkdir(dir, 0o700)
+	}
+}
+
+// A network can be named as errors name it, unless another has literally that name.
+func TestLoLsFullName(t *testing.T) {
+	tempDir(t)
+	join(t, "tea", "α")
+	if code, stdout, stderr := run("lo", "ls", "lonettea"); code != exitOK || !strings.Contains(stdout, "α") {
+		t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+	join(t, "lonettea", "β")
+	if _, stdout, _ := run("lo", "ls", "lonettea"); !strings.Contains(stdout, "β") || strings.Contains(stdout, "α") {
+		t.Errorf("when there is one with that name:\n%s", stdout)
+	}
+}
+
 func TestLoLs(t *testing.T) {
 	tempDir(t)
-	if code, stdout, stderr := run("lo", "ls"); code != exitOK || stdout != "" || stderr != "There are no lonet networks on this machine.\n" {
-		t.Errorf("without networks: exit code %d, stdout %q, stderr %q", code, stdout, stderr)
-	}
 	if code, stdout, _ := run("lo", "ls", "--json"); code != exitOK || stdout != "{\n  \"networks\": []\n}\n" {
 		t.Errorf("without networks, as JSON: exit code %d, stdout %q", code, stdout)
 	}
@@ -55,12 +79,12 @@ func TestLoLs(t *testing.T) {
 	}
 	for _, row := range got[2:] {
 		if host, ok := strings.CutPrefix(row[2], "127.0.0.1:"); !ok || host == "" {
-			t.Errorf("process %q", row[2])
+			t.Errorf("address %q", row[2])
 		}
 		row[2] = "127.0.0.1:port"
 	}
 	want := [][]string{
-		{"NETWORK", "HOST", "PROCESS", "STATE"},
+		{"NETWORK", "HOST", "ADDRESS", "STATE"},
 		{"empty", "-", "-", "no", "hosts,", "1", "process"},
 		{"tea", "α", "127.0.0.1:port", "alive"},
 		{"tea", "β", "127.0.0.1:port", "alive"},
@@ -103,6 +127,9 @@ func TestLoLsErrors(t *testing.T) {
 	for network, want := range map[string]string{
 		"none": "virtnet lo ls: there is no network \"none\"; \"virtnet lo ls\" lists those that there are\n",
 		"a/b":  "invalid name \"a/b\"",
+		// Nor is there one of which that is the full name.
+		"lonetnone": "virtnet lo ls: there is no network \"lonetnone\";",
+		"lonet":     "virtnet lo ls: there is no network \"lonet\";",
 	} {
 		code, stdout, stderr := run("lo", "ls", network)
 		if code != exitFailed || stdout != "" || !strings.Contains(stderr, want) {
@@ -119,12 +146,14 @@ func TestWriteTable(t *testing.T) {
 			{Name: "host", Addr: "127.0.0.1:5", State: lonet.Dead},
 			{Name: "a\x1b[2J", State: lonet.Unknown},
 		}},
+		{Name: "o\u202en"}, // which turns what follows around
 	})
 	want := strings.Join([]string{
-		`NETWORK  HOST        PROCESS      STATE`,
-		`a        -           -            belongs to another user`,
-		`network  host        127.0.0.1:5  dead`,
-		`network  "a\x1b[2J"  ""           unknown`,
+		`NETWORK     HOST        ADDRESS      STATE`,
+		`a           -           -            belongs to another user`,
+		`network     host        127.0.0.1:5  dead`,
+		`network     "a\x1b[2J"  ""           unknown`,
+		`"o\u202en"  -           -            no hosts, 0 processes`,
 	}, "\n") + "\n"
 	if err != nil || out.String() != want {
 		t.Errorf("got  %q (%v)\nwant %q", out.String(), err, want)

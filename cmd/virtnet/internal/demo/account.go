@@ -15,7 +15,28 @@ type account interface {
 	check(held bool, text string) // something that had to be shown, and whether it was
 	progress(text string)         // how far it is; replaces the last one
 	event(e event)                // a process has told something
-	end(err error, checks int)    // the outcome, and how much was checked
+
+	// end is the outcome: why it failed, whether that is only that it was stopped, and how much was checked.
+	end(err error, early bool, checks int)
+}
+
+// An outlet is where an account goes. The first Write that fails stops the demo: nobody hears the rest of it.
+type outlet struct {
+	to   io.Writer
+	stop func(error)
+	err  error // why nothing more can be written
+}
+
+func (o *outlet) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(b)
+	if err != nil {
+		o.err = fmt.Errorf("the account could not be written: %w", err)
+		o.stop(o.err)
+	}
+	return n, err
 }
 
 // A text is an account for people.
@@ -81,13 +102,16 @@ func (t *text) progress(s string) {
 
 func (t *text) event(event) {}
 
-func (t *text) end(err error, checks int) {
+func (t *text) end(err error, early bool, checks int) {
 	took := brief(time.Since(t.begun))
-	if err != nil {
-		t.line("\nThe demo failed, after %s.", took) // who called Run prints why
-		return
+	switch { // who called Run prints why
+	case early:
+		t.line("\nThe demo was stopped, after %s.", took)
+	case err != nil:
+		t.line("\nThe demo failed, after %s.", took)
+	default:
+		t.line("\nAll %d checks held, in %s.", checks, took)
 	}
-	t.line("\nAll %d checks held, in %s.", checks, took)
 }
 
 // A jsonLines is an account for programs: every part of it is a JSON value on a line of its own. What a process tells
@@ -134,7 +158,7 @@ func (j *jsonLines) event(e event) {
 	}{j.seconds(), e})
 }
 
-func (j *jsonLines) end(err error, checks int) {
+func (j *jsonLines) end(err error, _ bool, checks int) {
 	l := jsonLine{Event: "result", OK: new(err == nil), Checks: checks}
 	if err != nil {
 		l.Error = err.Error()

@@ -33,19 +33,21 @@ func TestText(t *testing.T) {
 		name     string
 		terminal bool
 		err      error
+		early    bool
 		want     string
 	}{
-		{"file", false, nil, "1. one\n     a fact\n\n2. two\n   ✓ good\n     later\n   ✗ bad\n\nAll 2 checks held, in 1.5s.\n"},
-		{"terminal", true, errors.New("bad"), "1. one\n" +
+		{"file", false, nil, false, "1. one\n     a fact\n\n2. two\n   ✓ good\n     later\n   ✗ bad\n\nAll 2 checks held, in 1.5s.\n"},
+		{"terminal", true, errors.New("bad"), false, "1. one\n" +
 			"\r     long progress\r     short        \r          \r     a fact\n" +
 			"\n2. two\n   ✓ good\n\r     later\r          \r   ✗ bad\n\nThe demo failed, after 1.5s.\n"},
+		{"stopped", false, errors.New("bad"), true, "1. one\n     a fact\n\n2. two\n   ✓ good\n     later\n   ✗ bad\n\nThe demo was stopped, after 1.5s.\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var out bytes.Buffer
 				a := newText(&out, test.terminal)
 				tell(a)
-				a.end(test.err, 2)
+				a.end(test.err, test.early, 2)
 				if got := out.String(); got != test.want {
 					t.Errorf("got  %q\nwant %q", got, test.want)
 				}
@@ -59,7 +61,7 @@ func TestJSON(t *testing.T) {
 		var out bytes.Buffer
 		a := newJSON(&out)
 		tell(a)
-		a.end(errors.New("bad"), 2)
+		a.end(errors.New("bad"), false, 2)
 		want := strings.Join([]string{
 			`{"seconds":0,"event":"step","step":1,"text":"one"}`,
 			`{"seconds":0.1,"event":"fact","text":"a fact"}`,
@@ -81,6 +83,14 @@ func TestJSON(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestCount(t *testing.T) {
+	for n, want := range []string{"0 files", "1 file", "2 files"} {
+		if got := count(n); got != want {
+			t.Errorf("count(%d) = %q, want %q", n, got, want)
+		}
+	}
 }
 
 func TestSize(t *testing.T) {

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 )
 
 // Config says how to run the demo.
@@ -24,27 +23,36 @@ type Config struct {
 	Terminal bool      // Out is a terminal, where a line can be written over
 }
 
-// Run tells the story. It returns nil if all that it checks on the way held. When it returns no process, network or
-// file of the demo is left, also when ctx ended it early.
+// Run tells the story. It returns nil if all that it checks on the way held, and the account could be written. If ctx
+// ends it early, the error is ctx's cause. When it returns no process, network or file of the demo is left, however
+// it ended.
 func Run(ctx context.Context, c Config) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	out := &outlet{to: c.Out, stop: stop}
 	d := &demo{
 		Config:  c,
-		account: newText(c.Out, c.Terminal),
+		account: newText(out, c.Terminal),
 		crew:    newCrew(c.Command),
 		server:  &party{host: "α"},
 		clients: []*party{{host: "β"}, {host: "γ"}},
 	}
 	if c.JSON {
-		d.account = newJSON(c.Out)
+		d.account = newJSON(out)
 	}
 	err := d.story(ctx)
-	if cerr := d.clean(); err == nil {
-		err = cerr
+	early := err != nil && ctx.Err() != nil
+	if early {
+		err = context.Cause(ctx) // whatever else it was, it came of that
 	}
+	err = errors.Join(err, d.clean())
 	if err == nil && d.broken > 0 {
 		err = fmt.Errorf("%d of %d checks did not hold", d.broken, d.checks)
 	}
-	d.account.end(err, d.checks)
+	d.account.end(err, early, d.checks)
+	if err == nil {
+		err = out.err
+	}
 	return err
 }
 
@@ -56,10 +64,11 @@ type demo struct {
 	checks  int
 	broken  int // checks that did not hold
 
-	tmp     string       // the directory that the demo made, if any
-	network string       // name of the network, as given to lonet.Join
-	leave   func() error // leaves the network
-	crew    *crew
+	tmp        string       // the directory that the demo made, if any
+	network    string       // name of the network, as given to lonet.Join
+	networkDir string       // its directory
+	leave      func() error // leaves the network
+	crew       *crew
 
 	files   []file
 	server  *party
@@ -89,14 +98,11 @@ func (d *demo) clean() error {
 	if d.leave != nil {
 		err = errors.Join(err, d.leave())
 	}
-	if d.network != "" {
-		err = errors.Join(err, os.RemoveAll(networkDir(d.network)))
+	if d.networkDir != "" {
+		err = errors.Join(err, os.RemoveAll(d.networkDir))
 	}
 	if d.tmp != "" {
 		err = errors.Join(err, os.RemoveAll(d.tmp))
 	}
 	return err
 }
-
-// networkDir returns the directory of a lonet network.
-func networkDir(network string) string { return filepath.Join(os.TempDir(), "lonet", network) }

@@ -39,10 +39,8 @@ func TestDemo(t *testing.T) {
 	if n := strings.Count(out, "✓"); n < 10 || strings.Contains(out, "✗") || !strings.Contains(out, "All ") {
 		t.Errorf("%d checks\n%s", n, out)
 	}
-	for _, want := range []string{"connection refused: ", " is gone"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("there is no %q in\n%s", want, out)
-		}
+	if n := strings.Count(out, `connection refused: the process of host "α" (127.0.0.1:`); n != 2 {
+		t.Errorf("%d clients hear that the process is gone, want 2\n%s", n, out)
 	}
 }
 
@@ -96,33 +94,56 @@ func TestDemoFails(t *testing.T) {
 	}
 }
 
-// interrupter cancels the demo once its account has a text.
-type interrupter struct {
+// watched is an account that, once it has a text, calls a function for the error of every Write.
+type watched struct {
 	bytes.Buffer
-	text   string
-	cancel func()
+	text string
+	then func() error
 }
 
-func (w *interrupter) Write(b []byte) (int, error) {
-	n, err := w.Buffer.Write(b)
+func (w *watched) Write(b []byte) (int, error) {
+	n, _ := w.Buffer.Write(b)
 	if strings.Contains(w.String(), w.text) {
-		w.cancel()
+		return n, w.then()
 	}
-	return n, err
+	return n, nil
 }
 
-func TestDemoInterrupted(t *testing.T) {
+// oneFile makes a directory with one file.
+func oneFile(t *testing.T) string {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "a"), make([]byte, 1000), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+func TestDemoInterrupted(t *testing.T) {
+	dir := oneFile(t)
 	stop := errors.New("stop")
 	for _, step := range []string{"1. ", "2. ", "3. ", "4. ", "5. ", "6. "} {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		out := &interrupter{text: step, cancel: func() { cancel(stop) }}
+		out := &watched{text: step, then: func() error { cancel(stop); return nil }}
 		err := runDemo(t, ctx, Config{Dir: dir, Out: out})
-		if !errors.Is(err, stop) && !errors.Is(err, context.Canceled) || !strings.Contains(out.String(), "The demo failed") {
+		if !errors.Is(err, stop) || !strings.Contains(out.String(), "The demo was stopped") {
 			t.Errorf("stopped at %q: %v, want that it was stopped\n%s", step, err, out)
+		}
+	}
+}
+
+// A demo whose account cannot be written fails for that, wherever it is.
+func TestDemoUnwritable(t *testing.T) {
+	dir := oneFile(t)
+	full := errors.New("no space")
+	for _, text := range []string{"1. ", "α is process", "4. ", "All "} {
+		writes := 0
+		out := &watched{text: text, then: func() error { writes++; return full }}
+		err := runDemo(t, t.Context(), Config{Dir: dir, Out: out})
+		if want := "the account could not be written: no space"; !errors.Is(err, full) || err.Error() != want {
+			t.Errorf("full at %q: %v, want %s\n%s", text, err, want, out)
+		}
+		if writes != 1 {
+			t.Errorf("full at %q: %d writes fail, want one and no more", text, writes)
 		}
 	}
 }

@@ -69,7 +69,7 @@ func (f *fetcher) telling(dial dialFunc) dialFunc {
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
 			f.to.tell(event{Kind: dialFailed, Error: err.Error(), Took: time.Since(start),
-				Refused: errors.Is(err, virtnet.ErrConnRefused), NoHost: errors.Is(err, virtnet.ErrNoHost)})
+				Refused: errors.Is(err, virtnet.ErrConnRefused)})
 		}
 		return conn, err
 	}

@@ -49,7 +49,6 @@ type event struct {
 	SHA256  string        `json:"sha256,omitempty"`
 	Error   string        `json:"error,omitempty"`
 	Refused bool          `json:"refused,omitempty"` // dialFailed: errors.Is(err, virtnet.ErrConnRefused)
-	NoHost  bool          `json:"no_host,omitempty"` // dialFailed: errors.Is(err, virtnet.ErrNoHost)
 	Took    time.Duration `json:"took_ns,omitempty"` // ready: making the host; dialFailed: the dial
 }
 

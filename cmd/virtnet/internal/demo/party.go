@@ -22,7 +22,7 @@ type party struct {
 	// Of a client:
 	at    event            // how far it is
 	cut   *event           // its connection broke
-	lost  *event           // a dial said that the server's process is gone, or its host
+	lost  *event           // a dial said that the server's process is gone
 	files map[string]event // what it has, by name
 	done  bool             // it has everything
 }
@@ -37,7 +37,7 @@ func (p *party) hear(e event) error {
 	case cut:
 		p.cut = &e
 	case dialFailed:
-		if p.cut != nil && p.lost == nil && (e.gone() || e.NoHost) {
+		if p.cut != nil && p.lost == nil && e.gone() {
 			p.lost = &e
 		}
 	case fetched:

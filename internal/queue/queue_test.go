@@ -1,4 +1,4 @@
-package virtnet
+package queue
 
 import (
 	"math/rand/v2"
@@ -7,22 +7,25 @@ import (
 )
 
 // values returns what is in the queue, from both ends, and checks that they agree.
-func (q *queue[T]) values(t *testing.T) []T {
+func (q *Queue[T]) values(t *testing.T) []T {
 	t.Helper()
 	var forth []T
 	n := 0
 	for it := q.head; it != nil; it = it.next {
-		if it.in != q {
+		if it.In() != q {
 			t.Fatal("an item in the queue does not know it")
 		}
-		forth = append(forth, it.value)
+		forth = append(forth, it.Value)
 		n++
 	}
 	for it := q.tail; it != nil; it = it.prev {
 		n--
 	}
-	if n != 0 || len(forth) != q.n {
-		t.Fatalf("%d items from the head, %d fewer from the tail, n = %d", len(forth), n, q.n)
+	if n != 0 || len(forth) != q.Len() {
+		t.Fatalf("%d items from the head, %d fewer from the tail, Len is %d", len(forth), n, q.Len())
+	}
+	if q.First() != q.head {
+		t.Fatal("First is not the head")
 	}
 	return forth
 }
@@ -31,35 +34,35 @@ func (q *queue[T]) values(t *testing.T) []T {
 func TestQueueModel(t *testing.T) {
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		var queues [2]queue[int]
+		var queues [2]Queue[int]
 		var model [2][]int
-		items := make([]*item[int], 20)
+		items := make([]*Item[int], 20)
 		for i := range items {
-			items[i] = &item[int]{value: i}
+			items[i] = &Item[int]{Value: i}
 		}
 		for step := range 2000 {
 			k := rnd.IntN(2)
 			q := &queues[k]
 			switch it := items[rnd.IntN(len(items))]; {
 			case rnd.IntN(4) == 0:
-				got := q.pop()
+				got := q.Pop()
 				switch {
 				case len(model[k]) == 0:
 					if got != nil {
-						t.Fatalf("seed %d step %d: pop of an empty queue: %d", seed, step, got.value)
+						t.Fatalf("seed %d step %d: pop of an empty queue: %d", seed, step, got.Value)
 					}
-				case got == nil || got.value != model[k][0]:
+				case got == nil || got.Value != model[k][0]:
 					t.Fatalf("seed %d step %d: pop: got %v, want %d", seed, step, got, model[k][0])
 				default:
 					model[k] = model[k][1:]
 				}
-			case it.in == nil && rnd.IntN(2) == 0:
-				q.push(it)
-				model[k] = append(model[k], it.value)
+			case it.In() == nil && rnd.IntN(2) == 0:
+				q.Push(it)
+				model[k] = append(model[k], it.Value)
 			default: // of whichever it is in, if any
-				it.leave()
+				it.Leave()
 				for k := range model {
-					model[k] = slices.DeleteFunc(model[k], func(v int) bool { return v == it.value })
+					model[k] = slices.DeleteFunc(model[k], func(v int) bool { return v == it.Value })
 				}
 			}
 			for k := range queues {
