@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"time"
 
 	"github.com/virtnet/virtnet/internal/hostname"
 )
@@ -19,6 +21,9 @@ const (
 	// maxPath is what SQLite's unix VFS takes, less the longest suffix it appends. It says no more than "unable
 	// to open" beyond that.
 	maxPath = 512 - len("-journal") - 1
+
+	// modeWait is how long a directory of networks may be without its mode: its maker is between two system calls.
+	modeWait = 100 * time.Millisecond
 )
 
 // Dir returns the directory that holds one directory per network.
@@ -40,7 +45,7 @@ func checkName(network string) error {
 
 // makeNetwork makes sure that the directory of the network is there and is this user's. Without a name it
 // makes a new network's directory. It returns the network's name.
-func makeNetwork(base, network string) (string, error) {
+func makeNetwork(ctx context.Context, base, network string) (string, error) {
 	if network != "" {
 		if err := checkName(network); err != nil {
 			return "", err
@@ -57,12 +62,12 @@ func makeNetwork(base, network string) (string, error) {
 		if n := len(registryPath(dir)); n > maxPath {
 			return "", fmt.Errorf("network name: %s is %d bytes long, at most %d are possible", registryPath(dir), n, maxPath)
 		}
-		err := os.Mkdir(dir, modeNetwork)
+		err := makeIn(ctx, base, dir)
 		if errors.Is(err, fs.ErrExist) && isNew {
 			continue
 		}
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", explainMkdir(base, err)
+			return "", err
 		}
 		fi, err := checkNetwork(dir)
 		if err != nil {
@@ -93,12 +98,22 @@ func makeBase(base string) error {
 	return setMode(base, fi, modeBase)
 }
 
-func explainMkdir(base string, err error) error {
-	if errors.Is(err, fs.ErrPermission) {
-		return fmt.Errorf("%w: %s does not let this user make networks; have its owner run chmod 1777 on it, "+
-			"or use another temporary directory", err, base)
+// makeIn makes the directory of a network in base. If base does not let this user, its owner may have made it just
+// now and not given it its mode yet: that is waited for.
+func makeIn(ctx context.Context, base, dir string) error {
+	for start := time.Now(); ; {
+		err := os.Mkdir(dir, modeNetwork)
+		switch {
+		case !errors.Is(err, fs.ErrPermission):
+			return err
+		case time.Since(start) > modeWait:
+			return fmt.Errorf("%w: %s does not let this user make networks; have its owner run chmod 1777 on it, "+
+				"or use another temporary directory", err, base)
+		}
+		if err := sleep(ctx, nil, backoff(0)); err != nil {
+			return err
+		}
 	}
-	return err
 }
 
 // checkNetwork refuses what is not a directory of this user's own.

@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"syscall"
@@ -14,10 +15,23 @@ func ours(fi fs.FileInfo) bool {
 	return ok && int(st.Uid) == os.Geteuid()
 }
 
-// setMode gives a directory of ours its mode, which the umask may have cut.
+// setMode gives a directory of ours its mode, which the umask may have cut. What fi was found out about may have
+// been swapped since, where the directory above is another user's: so the mode is that of what is opened, which is no
+// link, and looked at again.
 func setMode(dir string, fi fs.FileInfo, mode fs.FileMode) error {
 	if fi.Mode()&(fs.ModePerm|fs.ModeSticky) == mode {
 		return nil
 	}
-	return os.Chmod(dir, mode)
+	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if fi, err = f.Stat(); err != nil {
+		return err
+	}
+	if !ours(fi) {
+		return fmt.Errorf("%s has become another user's", dir)
+	}
+	return f.Chmod(mode)
 }

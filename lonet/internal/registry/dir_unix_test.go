@@ -44,6 +44,34 @@ func TestModesMended(t *testing.T) {
 	wantMode(t, m.dir, 0o700)
 }
 
+// What takes the directory's place between the look at it and the change of its mode stays as it is.
+func TestModeSwapped(t *testing.T) {
+	tmp := t.TempDir()
+	target, link := filepath.Join(tmp, "target"), filepath.Join(tmp, "link")
+	os.Mkdir(target, 0o755)
+	os.Symlink(target, link)
+	fi, err := os.Stat(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := setMode(link, fi, modeNetwork); err == nil {
+		t.Error("a link was followed")
+	}
+	wantMode(t, target, 0o755)
+	if err := setMode(target, fi, modeNetwork); err != nil {
+		t.Error(err)
+	}
+	wantMode(t, target, 0o700)
+
+	if os.Chown(target, 65534, 65534) != nil {
+		missing(t, "root, to make another user's directory")
+	}
+	if err := setMode(target, fi, modeBase); err == nil || !strings.HasSuffix(err.Error(), "target has become another user's") {
+		t.Errorf("another user's directory: %v", err)
+	}
+	wantMode(t, target, 0o700)
+}
+
 func TestOthersNetwork(t *testing.T) {
 	if os.Geteuid() != 0 {
 		missing(t, "root, to make another user's directory")

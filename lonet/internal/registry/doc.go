@@ -49,6 +49,11 @@
 //
 // A name is its process's as long as the process lives, and judged when somebody else wants it: its process is asked
 // by a handshake for port 0 of the host, then its mark is looked at. See judge for what follows from the two. A
-// process must not answer "no such host" of a host that it is about to announce or has announced, see
-// [Registry.Owns].
+// process must not answer "no such host" of a host that it is about to announce or has announced, since another takes
+// the name over on that word; while the host is not ready the answer is "connection refused".
+//
+// # Removed files
+//
+// Whoever removes a network's files under its processes splits it: those stay on a database that nobody who joins
+// later sees. Announce therefore fails once the path of registry.db leads to another file than at Open, or to none.
 package registry

@@ -106,28 +106,6 @@ func TestProbeEnds(t *testing.T) {
 	wantError(t, <-done, virtnet.ErrRegistryDown)
 }
 
-// A host is announced for another process's eyes before its process could say so: Owns is true first.
-func TestOwnsFirst(t *testing.T) {
-	c := Config{TempDir: t.TempDir()}
-	m := join(t, c, "n")
-	other := bareDB(t, m.path)
-	mustExec(t, other, "BEGIN IMMEDIATE")
-	done := make(chan error)
-	go func() { done <- m.announce(t.Context(), "α") }()
-	for !m.Owns("α") {
-		time.Sleep(time.Millisecond)
-	}
-	wantQuery(t, m, "α", "")
-	mustExec(t, other, "COMMIT")
-	if err := <-done; err != nil || !m.Owns("α") {
-		t.Errorf("announce: %v, owns: %v", err, m.Owns("α"))
-	}
-	m.withdraw(t.Context(), "α")
-	if m.Owns("α") {
-		t.Error("a withdrawn host is owned")
-	}
-}
-
 // The name of a host that its process has closed but not withdrawn is free.
 func TestTakeClosedHost(t *testing.T) {
 	c := Config{TempDir: t.TempDir()}

@@ -64,7 +64,7 @@ func (m *member) answer(c net.Conn) {
 	if err != nil || m.Registry == nil {
 		return
 	}
-	if !m.closed.Load() && m.Owns(strings.TrimSpace(host)) {
+	if !m.closed.Load() && m.owns(strings.TrimSpace(host)) {
 		io.WriteString(c, "present\n")
 	} else {
 		io.WriteString(c, "nohost\n")
@@ -77,6 +77,13 @@ func (m *member) announce(ctx context.Context, host string) error {
 
 func (m *member) withdraw(ctx context.Context, host string) error {
 	return m.Withdraw(ctx, host, m.osladdr)
+}
+
+// owns tells whether the host is the member's: from before Announce writes its row until Withdraw begins.
+func (m *member) owns(host string) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.own[host] != 0
 }
 
 // leave stops accepting, then closes the registry, as a sub-network does.

@@ -69,13 +69,11 @@ func takeMark(ctx context.Context, path string) (*mark, error) {
 	limited, cancel := context.WithTimeout(ctx, markWait)
 	defer cancel()
 	for {
-		m, state, err := lockMark(path, os.O_CREATE|os.O_RDWR)
+		m, _, err := lockMark(path, os.O_CREATE|os.O_RDWR)
 		if m != nil || err != nil {
 			return m, err
 		}
-		if state != Running {
-			continue // removed between our making and our locking it
-		}
+		// Held, or removed between our making and our locking it.
 		if sleep(limited, nil, backoff(0)) != nil {
 			return nil, cmp.Or(ctx.Err(), ErrMarked)
 		}

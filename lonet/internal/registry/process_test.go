@@ -153,11 +153,11 @@ func TestLocked(t *testing.T) {
 	// Close ends an Announce and a Withdraw that wait.
 	done := make(chan error, 2)
 	go func() { done <- m.announce(t.Context(), "β") }()
-	for !m.Owns("β") {
+	for !m.owns("β") {
 		time.Sleep(time.Millisecond)
 	}
 	go func() { done <- m.withdraw(t.Context(), "α") }()
-	for m.Owns("α") {
+	for m.owns("α") {
 		time.Sleep(time.Millisecond)
 	}
 	start := time.Now()

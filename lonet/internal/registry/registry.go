@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -31,8 +33,9 @@ const closeWait = 20 * time.Millisecond
 type Registry struct {
 	// Constant after Open.
 	network string
-	dir     string // of the network
-	path    string // of registry.db
+	dir     string      // of the network
+	path    string      // of registry.db
+	file    fs.FileInfo // of registry.db as it was opened
 	osladdr string
 	probe   Prober
 	mark    *mark
@@ -96,7 +99,7 @@ func (c Config) open(ctx context.Context, network, osladdr string) (*Registry, e
 	if err != nil {
 		return nil, err
 	}
-	if network, err = makeNetwork(base, network); err != nil {
+	if network, err = makeNetwork(ctx, base, network); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(base, network)
@@ -111,7 +114,10 @@ func (c Config) open(ctx context.Context, network, osladdr string) (*Registry, e
 	if r.db, err = openDB(ctx, r.path, network, true); err != nil {
 		return nil, err
 	}
-	if r.mark, err = takeMark(ctx, markPath(dir, port)); err != nil {
+	if r.file, err = os.Stat(r.path); err == nil {
+		r.mark, err = takeMark(ctx, markPath(dir, port))
+	}
+	if err != nil {
 		r.db.conn.Close()
 		return nil, err
 	}
@@ -142,7 +148,7 @@ func (r *Registry) Network() string { return r.network }
 //
 // If the registry has the name already, Announce finds out whether the process that has it is alive. It fails with
 // ErrHostDup if so, which for a process without a mark that does not answer takes a second, and takes the name
-// over otherwise.
+// over otherwise. It fails also if the registry's files were removed or replaced since Open.
 func (r *Registry) Announce(ctx context.Context, hostname, hostdata string) error {
 	if err := r.announce(ctx, hostname, hostdata); err != nil {
 		return r.fail("announce", err, hostname, hostdata)
@@ -159,6 +165,9 @@ func (r *Registry) announce(ctx context.Context, hostname, hostdata string) erro
 		err = fmt.Errorf("the address of this process is %s", r.osladdr)
 	}
 	if err == nil {
+		err = r.inPlace()
+	}
+	if err == nil {
 		err = r.claim(ctx, hostname)
 	}
 	r.mu.Lock()
@@ -168,6 +177,23 @@ func (r *Registry) announce(ctx context.Context, hostname, hostdata string) erro
 		return err
 	}
 	r.own[hostname] = announced
+	return nil
+}
+
+var errRemoved = errors.New("the registry was removed or replaced while in use, so that who joins now sees another network: " +
+	"close this one and join it again")
+
+// inPlace fails if the path of the registry does not lead to the file that is open, as after an "rm -r", or a
+// cleaner of temporary directories. It opens nothing: SQLite's locks would go with any descriptor that is closed.
+func (r *Registry) inPlace() error {
+	switch there, err := os.Stat(r.path); {
+	case errors.Is(err, fs.ErrNotExist):
+		return errRemoved
+	case err != nil:
+		return err
+	case !os.SameFile(r.file, there):
+		return errRemoved
+	}
 	return nil
 }
 
@@ -321,16 +347,6 @@ func (r *Registry) withdraw(ctx context.Context, hostname, hostdata string) erro
 
 // errAnnouncing makes a Withdraw wait for what becomes of a later Announce.
 var errAnnouncing = errors.New("the host is being announced")
-
-// Owns tells whether the host is this registry's: from before Announce writes its row until Withdraw begins.
-//
-// Whoever answers for this process must not say "no such host" of such a name, even when the host is not ready
-// yet: another process takes the name over on that word.
-func (r *Registry) Owns(hostname string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.own[hostname] != 0
-}
 
 // Close removes what was announced and releases the registry and the mark. Operations in progress and later
 // ones fail with ErrRegistryDown. It does not wait for other processes beyond some 20 ms: rows that it

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func TestRegistry(t *testing.T) {
 	if err := b.announce(ctx, "α"); err != nil {
 		t.Error(err)
 	}
-	if err := a.Announce(ctx, "β", b.osladdr); err == nil || a.Owns("β") {
+	if err := a.Announce(ctx, "β", b.osladdr); err == nil || a.owns("β") {
 		t.Errorf("announced another process's address: %v", err)
 	}
 }
@@ -109,9 +110,40 @@ func TestContextDone(t *testing.T) {
 	}
 	wantQuery(t, m, "β", "")
 	wantQuery(t, m, "α", "")
-	if m.Owns("α") {
+	if m.owns("α") {
 		t.Error("a failed announcement is kept")
 	}
+}
+
+// The files go while processes have them open. Those say so, and do no harm to who comes after them.
+func TestRemoved(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("open files cannot be removed")
+	}
+	c := Config{TempDir: t.TempDir()}
+	a, b := join(t, c, "n"), join(t, c, "n")
+	ctx := t.Context()
+	if err := a.announce(ctx, "α"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(c.Dir()); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, a.announce(ctx, "β"), errRemoved)
+	after := join(t, c, "n") // there is a registry again, another one
+	wantError(t, a.announce(ctx, "β"), errRemoved)
+	if err := after.announce(ctx, "γ"); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(a.leave(), b.leave()); err != nil {
+		t.Error(err)
+	}
+	a = join(t, c, "n")
+	if err := a.announce(ctx, "α"); err != nil {
+		t.Error(err)
+	}
+	wantQuery(t, after, "α", a.osladdr)
+	wantQuery(t, a, "γ", after.osladdr)
 }
 
 func TestBadRows(t *testing.T) {
@@ -169,12 +201,12 @@ func TestWithdrawThenAnnounce(t *testing.T) {
 		before := table(t, other, "SELECT rowid FROM hosts")
 		withdrawn, announced := make(chan error), make(chan error)
 		go func() { withdrawn <- a.withdraw(ctx, "α") }()
-		for a.Owns("α") {
+		for a.owns("α") {
 			time.Sleep(time.Millisecond) // until Withdraw has begun
 		}
 		wantQuery(t, b, "α", a.osladdr) // reading waits for nobody
 		go func() { announced <- a.announce(ctx, "α") }()
-		for !a.Owns("α") {
+		for !a.owns("α") {
 			time.Sleep(time.Millisecond)
 		}
 		mustExec(t, other, "COMMIT")
@@ -203,7 +235,7 @@ func TestWithdrawOutlastsAnnounce(t *testing.T) {
 	mustExec(t, other, "BEGIN IMMEDIATE")
 	withdrawn := make(chan error)
 	go func() { withdrawn <- m.withdraw(t.Context(), "α") }()
-	for m.Owns("α") {
+	for m.owns("α") {
 		time.Sleep(time.Millisecond)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
