@@ -2,6 +2,7 @@ package lonet_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -115,6 +116,70 @@ func TestMovedToAndFro(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Many dials at once to a host that has moved all find it, whichever of them is first to notice.
+func TestMovedWhileManyDial(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	for range 10 {
+		sub := p.join()
+		p.answer(must[*virtnet.Host](t)(sub.NewHost(p.ctx, "α")), "α")
+		var dials sync.WaitGroup
+		for range 16 {
+			dials.Go(func() {
+				c, err := β.Dial(p.ctx, "α:1")
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				c.Close()
+			})
+		}
+		dials.Wait()
+		if err := sub.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A host that has moved is found though the process where it was would like to have it again, and refuses dials to
+// it meanwhile.
+func TestMovedButWanted(t *testing.T) {
+	p := newPlace(t)
+	old := p.join()
+	α := must[*virtnet.Host](t)(old.NewHost(p.ctx, "α"))
+	p.answer(α, "old")
+	var diallers []*virtnet.Host // each has an address to be wrong about
+	for i := range 10 {
+		h := p.host(fmt.Sprint("β", i))
+		p.wantAnswer(h, "α:1", "old")
+		diallers = append(diallers, h)
+	}
+	α.Close()
+	p.answer(p.host("α"), "new")
+
+	enough := make(chan struct{})
+	var wanting sync.WaitGroup
+	for range 2 {
+		wanting.Go(func() {
+			for {
+				select {
+				case <-enough:
+					return
+				default:
+				}
+				if _, err := old.NewHost(p.ctx, "α"); !errors.Is(err, virtnet.ErrHostDup) {
+					t.Errorf("new host: %v, want %v", err, virtnet.ErrHostDup)
+				}
+			}
+		})
+	}
+	for _, h := range diallers {
+		p.wantAnswer(h, "α:1", "new")
+	}
+	close(enough)
+	wanting.Wait()
 }
 
 // The remembered address is that of another network by now, of somebody else on this one, or of nobody that

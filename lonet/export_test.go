@@ -1,13 +1,6 @@
 package lonet
 
-import (
-	"reflect"
+import "github.com/virtnet/virtnet"
 
-	"github.com/virtnet/virtnet"
-)
-
-// Down makes the engine of a sub-network report that the network under it is gone. The core gives out neither.
-func Down(n *virtnet.SubNetwork, err error) {
-	e := (*engine)(reflect.ValueOf(n).Elem().FieldByName("engine").Elem().UnsafePointer())
-	e.notifier.VNetDown(err)
-}
+// Down makes the engine of a sub-network report that the network under it is gone.
+func Down(n *virtnet.SubNetwork, err error) { engineOf(n).notifier.VNetDown(err) }

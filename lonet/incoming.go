@@ -20,9 +20,9 @@ var (
 	errNobodyWaits = errors.New("BUG: no Accept waits")
 )
 
-// serveConn shakes hands on an incoming connection, and leaves it to the core or closes it. It tells whether an
-// Accept has got it. What has to wait, for a request that is late or for an Accept, does so on a goroutine of its own,
-// and then the answer is false.
+// serveConn shakes hands on an incoming connection, and leaves it to the core or closes it. It tells whether that
+// has woken an Accept. What has to wait, for a request that is late or for an Accept, does so on a goroutine of its
+// own, and then the answer is false.
 func (e *engine) serveConn(conn *net.TCPConn) bool {
 	in := &incoming{engine: e, conn: conn, buf: lineBuffers.Get().(*lineBuffer)}
 	if !e.halfOpen.add(&in.silent, func() { _ = conn.Close() }) {
@@ -71,15 +71,17 @@ func (in *incoming) read() (err error) {
 // readLate serves a connection whose request doesn't come right behind it.
 func (in *incoming) readLate() {
 	err := in.read()
-	if err == nil && time.Since(in.silent.since) < hurryAfter {
-		in.lead.slow.Store(false)
-	}
+	soon := time.Since(in.silent.since) < hurryAfter
 	if in.decide(err) {
 		in.VNetRecall() // the Accept may be the leader
+		if soon {       // and not only somebody who wants the next to be waited for
+			in.lead.slow.Store(false)
+		}
 	}
 }
 
-// decide asks the core about the dial, and answers it. err is that of read.
+// decide asks the core about the dial, and answers it. err is that of read. It tells whether that has woken an
+// Accept.
 func (in *incoming) decide(err error) bool {
 	a, err := in.request(err)
 	if err == errNobodyWaits {
@@ -153,7 +155,8 @@ func (in *incoming) wait() (*virtnet.Accept, error) {
 	return a, err
 }
 
-// answer tells the dialler what has become of its dial, and tells whether an Accept has got it.
+// answer tells the dialler what has become of its dial. It tells whether that has woken an Accept, with the
+// connection or because the dialler could not be told.
 func (in *incoming) answer(a *virtnet.Accept, err error) bool {
 	if err == nil {
 		_, err = in.write(reply{accepted: a.Addr.String()})
@@ -167,7 +170,7 @@ func (in *incoming) answer(a *virtnet.Accept, err error) bool {
 	}
 	_ = in.conn.Close()
 	in.log.Debug("lonet: incoming", "network", in.network, "from", in.conn.RemoteAddr().String(), "err", shorten(err.Error()))
-	return false
+	return a != nil
 }
 
 func (in *incoming) write(r reply) (int, error) {

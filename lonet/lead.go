@@ -12,7 +12,7 @@ import (
 // leadership decides who accepts connections and shakes hands on them. One goroutine does at a time, the leader:
 // best one that waits in Accept, for what it takes is most often for itself. One that has got its connection
 // leaves, and comes back a moment later with its next Accept. If nobody has come back after a while, a goroutine of
-// the engine leads, until it has served an Accept.
+// the engine leads, until it has served an Accept, or several where those who are served have not come back lately.
 type leadership struct {
 	serving *sync.WaitGroup // the engine's; a leader counts, whoever's goroutine it is
 
@@ -21,6 +21,7 @@ type leadership struct {
 	armed  bool // the timer runs
 	timer  *time.Timer
 	closed bool
+	reign  int // how many Accepts the engine served when it led last; 0 if an Accept has led since
 
 	failing bool // accepting fails; the leader's alone
 
@@ -29,8 +30,10 @@ type leadership struct {
 }
 
 const (
-	// vacancyAfter is how long there may be no leader.
+	// vacancyAfter is how long there may be no leader. Where nothing else goes on, timers are late by a millisecond.
 	vacancyAfter = 200 * time.Microsecond
+	// longestReign bounds how long the engine leads on though there may be Accepts again that could.
+	longestReign = 63
 	// hurryAfter is how long a leader waits for a request: one that comes right behind its connection is there
 	// sooner.
 	hurryAfter = time.Millisecond
@@ -39,9 +42,18 @@ const (
 	acceptBackoff = 20 * time.Millisecond
 )
 
+// take makes an Accept the leader, if there is none.
 func (l *leadership) take() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.takeLocked() {
+		return false
+	}
+	l.reign = 0
+	return true
+}
+
+func (l *leadership) takeLocked() bool {
 	if l.taken || l.closed {
 		return false
 	}
@@ -67,14 +79,21 @@ func (l *leadership) leave(takeOver func()) {
 	}
 }
 
-// vacant is called when the timer fires. It is true if there is nobody, whose leadership the caller then takes.
-func (l *leadership) vacant() bool {
+// vacant is called when the timer fires. If there is nobody, it makes the engine the leader, and returns how many
+// Accepts that is to serve; otherwise 0. When servers are slow to come back, many dials at once to many of them must not
+// each wait for the timer: so the reigns of the engine grow as long as no Accept leads between them.
+func (l *leadership) vacant() int {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.armed = false
-	l.mu.Unlock()
-	return l.take()
+	if !l.takeLocked() {
+		return 0
+	}
+	l.reign = min(2*l.reign+1, longestReign)
+	return l.reign
 }
 
+// close ends leadership for ever, once the leader leaves.
 func (l *leadership) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -86,12 +105,13 @@ func (l *leadership) close() {
 
 // takeOver leads on a goroutine of the engine, if nobody does.
 func (e *engine) takeOver() {
-	if !e.lead.vacant() {
+	reign := e.lead.vacant()
+	if reign == 0 {
 		return
 	}
-	for e.life.Err() == nil {
+	for reign > 0 && e.life.Err() == nil {
 		if e.acceptOne() {
-			break
+			reign--
 		}
 	}
 	e.lead.leave(e.takeOver)
@@ -111,7 +131,7 @@ func (e *engine) VNetLead(wanted func() bool) {
 // VNetRecall lets the leader look again whether it is wanted.
 func (e *engine) VNetRecall() { _ = e.osl.SetDeadline(aLongTimeAgo) }
 
-// acceptOne accepts a connection and serves it. It tells whether an Accept has got it.
+// acceptOne accepts a connection and serves it. It tells whether that has woken an Accept.
 func (e *engine) acceptOne() bool {
 	conn, err := e.osl.AcceptTCP()
 	switch {
@@ -126,6 +146,7 @@ func (e *engine) acceptOne() bool {
 	case errors.Is(err, net.ErrClosed):
 		if e.life.Err() == nil {
 			e.kill()
+			e.lead.close()
 			e.notifier.VNetDown(err)
 		}
 	default:

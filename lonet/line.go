@@ -57,7 +57,8 @@ func withSurplus(conn *net.TCPConn, surplus []byte) net.Conn {
 }
 
 // surplusConn is a connection some of whose bytes were read with the handshake. It is what an acceptor has if the
-// dialler sent payload before it had the reply, which ours doesn't.
+// dialler sent payload before it had the reply, which ours doesn't, and a dialler if the acceptor quotes names in
+// another way than ours.
 type surplusConn struct {
 	*net.TCPConn
 	mu      sync.Mutex

@@ -1,6 +1,7 @@
 package lonet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,18 +43,18 @@ func (e *engine) dialAt(ctx context.Context, src, dst *virtnet.Addr, osladdr str
 		return nil, nil, e.dialError(ctx, dst, osladdr, err)
 	}
 	conn := c.(*net.TCPConn)
-	accepted, err := e.outgoing(ctx, src, dst, osladdr, conn)
+	accepted, surplus, err := e.outgoing(ctx, src, dst, osladdr, conn)
 	if err != nil {
 		_ = conn.SetLinger(0) // a reset says more clearly than an end of file that the dial was given up
 		_ = conn.Close()
 		return nil, nil, e.dialError(ctx, dst, osladdr, err)
 	}
-	return conn, accepted, nil
+	return withSurplus(conn, surplus), accepted, nil
 }
 
-// outgoing is the dialler's side of the handshake. It returns the address that accepted, and reads nothing of what
-// comes behind the reply.
-func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr string, conn *net.TCPConn) (*virtnet.Addr, error) {
+// outgoing is the dialler's side of the handshake. It returns the address that accepted. It also returns what was
+// read behind the reply: nothing, unless the acceptor spells strings in another way than we do.
+func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr string, conn *net.TCPConn) (accepted *virtnet.Addr, surplus []byte, _ error) {
 	buf := lineBuffers.Get().(*lineBuffer)
 	defer lineBuffers.Put(buf)
 
@@ -78,18 +79,19 @@ func (e *engine) outgoing(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 	suspect.stop(func() {})
 	switch {
 	case !proceed():
-		return nil, ctx.Err() // the deadline is being set, so the connection can't be used
+		return nil, nil, ctx.Err() // the deadline is being set, so the connection can't be used
 	case gone:
-		return nil, &goneError{dst.Host, osladdr}
+		return nil, nil, &goneError{dst.Host, osladdr}
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	}
-	line, _ := splitLine(buf[:n])
+	line, surplus := splitLine(buf[:n])
 	rep, ok := parseReply(line)
 	if !ok {
-		return nil, errBadReply
+		return nil, nil, errBadReply
 	}
-	return rep.check(dst)
+	accepted, err = rep.check(dst)
+	return accepted, bytes.Clone(surplus), err
 }
 
 // dialError is what the user is told of a dial that failed.

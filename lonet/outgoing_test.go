@@ -144,6 +144,64 @@ func TestPayloadBehindReply(t *testing.T) {
 	}
 }
 
+// Where the server speaks first the connection is nonetheless the operating system's, whatever the port that accepts,
+// and nothing of what it says is lost, or there twice.
+func TestServerSpeaksFirst(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	hello := make(chan string, 1)
+	p.fake(func(c *net.TCPConn, _ string) {
+		io.WriteString(c, <-hello) // at once
+	})
+	want := func(c net.Conn, port int, text string) {
+		t.Helper()
+		if _, ok := c.(*virtnet.Conn).NetConn().(*net.TCPConn); !ok {
+			t.Errorf("port %d: NetConn is a %T", port, c.(*virtnet.Conn).NetConn())
+		}
+		if got := c.RemoteAddr().(*virtnet.Addr).Port; got != port {
+			t.Errorf("the port is %d, want %d", got, port)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		if got, err := io.ReadAll(c); string(got) != text || err != nil {
+			t.Errorf("port %d: heard %q, %v, want %q", port, got, err, text)
+		}
+	}
+	for _, port := range []int{2, 23, 234, 2345, 23456, 1<<31 - 1} {
+		for _, text := range []string{"", "\n", "220 hello\r\n", "0123456789 0123456789\n"} {
+			hello <- fmt.Sprintf("< lonet \"lonett\" connected \"fake:%d\"\n%s", port, text)
+			want(p.dial(β, "fake:1"), port, text)
+		}
+	}
+
+	// So it is with ours.
+	α := p.host("α")
+	p.answer(α, "220 hello\r\n")
+	for range 100 {
+		c := p.dial(β, "α:1")
+		want(c, c.RemoteAddr().(*virtnet.Addr).Port, "220 hello\r\n")
+	}
+}
+
+// A reply that is spelt in another way is read with payload behind it, or not; none of that is lost.
+func TestReplySpeltOtherwise(t *testing.T) {
+	for _, spelt := range []string{
+		"fake\u2028",                     // shorter than %q has it, in ASCII
+		`\u0066\u0061\u006b\u0065\u2028`, // longer
+	} {
+		p := newPlace(t)
+		β := p.host("β")
+		p.fake(func(c *net.TCPConn, _ string) {
+			io.WriteString(c, "< lonet \"lonett\" connected \""+spelt+":2\"\npayload")
+		})
+		p.setRow("fake\u2028", p.osladdr("fake"))
+		c := p.dial(β, "fake\u2028:1")
+		c.SetDeadline(time.Now().Add(patience))
+		if got, err := io.ReadAll(c); string(got) != "payload" || err != nil {
+			t.Errorf("%q: heard %q, %v", spelt, got, err)
+		}
+	}
+}
+
 // A dial that gets no answer obeys its context.
 func TestSilentAcceptor(t *testing.T) {
 	p := newPlace(t)
