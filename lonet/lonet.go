@@ -30,8 +30,8 @@ type Config struct {
 	HalfOpen int
 
 	// Log gets what happens between processes and concerns no call: at level Warn that no connection can be
-	// accepted for want of descriptors or memory, at level Debug each incoming connection that was turned away. nil
-	// means no log.
+	// accepted for want of descriptors or memory, at level Debug each incoming connection that was turned away. Its
+	// handler may be called on goroutines that wait in Accept. nil means no log.
 	Log *slog.Logger
 }
 
