@@ -60,7 +60,7 @@ func goroutines() map[string]string {
 	}
 	all := make(map[string]string)
 	for stack := range strings.SplitSeq(string(buf), "\n\n") {
-		if strings.Contains(stack, "\ncreated by runtime.") {
+		if ofRuntime(stack) {
 			continue
 		}
 		// goroutine 18 [chan receive]:
@@ -68,4 +68,12 @@ func goroutines() map[string]string {
 		all[id] = strings.TrimSpace(stack)
 	}
 	return all
+}
+
+// ofRuntime tells whether it is the stack of one of the runtime's own goroutines: made by it, or, where that is not
+// said, at work in it for nobody.
+func ofRuntime(stack string) bool {
+	_, frames, _ := strings.Cut(stack, "\n")
+	return strings.Contains(frames, "created by runtime.") ||
+		strings.HasPrefix(frames, "runtime.") && !strings.Contains(frames, "created by ")
 }
