@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,6 +89,18 @@ func (c *child) do(words ...any) string {
 	return got
 }
 
+// wantError gives the child a command that must fail, with an error that has these words.
+func (c *child) wantError(words []any, want ...string) {
+	c.Helper()
+	c.send(words...)
+	_, err := c.reply()
+	for _, word := range want {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			c.Errorf("%v: error %v, want %q in it", words, err, word)
+		}
+	}
+}
+
 // kill kills the child and returns once the kernel has taken from it what it held.
 func (c *child) kill() {
 	c.cmd.Process.Kill()
@@ -95,10 +109,13 @@ func (c *child) kill() {
 
 // A process is what a child is made of.
 type process struct {
+	cfg       lonet.Config
+	log       recorder
 	sub       *virtnet.SubNetwork
 	listeners map[string]xnet.Listener
 	conn      net.Conn // the last one
 	locker    *sqlite.Conn
+	eaten     []int // descriptors that nobody needs
 }
 
 // childMain obeys the commands that come on standard input.
@@ -111,11 +128,21 @@ func childMain() {
 		got, err := p.obey(ctx, words[0], append(words[1:], make([]string, 4)...))
 		cancel()
 		if err != nil {
-			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " "))
+			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " ")+causes(err))
 		} else {
 			fmt.Println("ok", got)
 		}
 	}
+}
+
+// causes tells which errors of the system err is, to errors.Is.
+func causes(err error) (names string) {
+	for name, cause := range map[string]error{"EMFILE": syscall.EMFILE, "ENOSPC": syscall.ENOSPC, "EROFS": syscall.EROFS, "EACCES": syscall.EACCES} {
+		if errors.Is(err, cause) {
+			names += " [" + name + "]"
+		}
+	}
+	return names
 }
 
 func (p *process) obey(ctx context.Context, command string, args []string) (got string, err error) {
@@ -124,8 +151,16 @@ func (p *process) obey(ctx context.Context, command string, args []string) (got 
 		if ns, _ := strconv.ParseInt(args[2], 10, 64); ns != 0 {
 			<-time.After(time.Until(time.Unix(0, ns)))
 		}
-		if p.sub, err = (lonet.Config{TempDir: args[0]}).Join(ctx, args[1]); err == nil {
+		p.cfg.TempDir = args[0]
+		if p.sub, err = p.cfg.Join(ctx, args[1]); err == nil {
 			got = p.sub.Network()
+		}
+	case "tryjoin": // TEMPDIR NETWORK: joins, and leaves at once
+		cfg := p.cfg
+		cfg.TempDir = args[0]
+		var sub *virtnet.SubNetwork
+		if sub, err = cfg.Join(ctx, args[1]); err == nil {
+			err = sub.Close()
 		}
 	case "leave":
 		err = p.sub.Close()
@@ -137,6 +172,8 @@ func (p *process) obey(ctx context.Context, command string, args []string) (got 
 		p.listeners[args[1]], err = p.sub.Host(args[0]).Listen(ctx, args[1])
 	case "echo": // ADDR
 		go echo(p.listeners[args[0]])
+	case "parrot": // ADDR: likewise, with no descriptors but the connections' own
+		go answerAll(p.listeners[args[0]], func(c net.Conn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) })
 	case "relay": // HOST ADDR TO: connects who dials ADDR with TO
 		go relayTo(p.listeners[args[1]], p.sub.Host(args[0]), args[2])
 	case "accept": // ADDR MILLISECONDS
@@ -169,10 +206,76 @@ func (p *process) obey(ctx context.Context, command string, args []string) (got 
 				return "", err
 			}
 		}
+	case "rascals": // OSLADDR N: connects, and talks nonsense
+		err = rascals(args[0], must1(strconv.Atoi(args[1])))
+	case "flood": // OSLADDR MILLISECONDS WORKERS: connects all that time, and says nothing
+		got = fmt.Sprint(flood(args[0], millis(args[1]), must1(strconv.Atoi(args[2]))))
+	case "config": // HALFOPEN: joins from now on with so many places for strangers, and a log
+		p.cfg = lonet.Config{HalfOpen: must1(strconv.Atoi(args[0])), Log: slog.New(slog.NewTextHandler(&p.log, nil))}
+	case "churn": // N: makes and closes that many hosts
+		err = p.churn(ctx, must1(strconv.Atoi(args[0])))
+	case "log": // what has been logged
+		got = strings.ReplaceAll(p.log.String(), "\n", "; ")
+	case "descriptors": // how many there are
+		got = fmt.Sprint(descriptors())
+	case "ping": // a round trip with one who echoes
+		err = pingPong(p.conn)
+	case "sql": // PATH QUERY...
+		got, err = query1(args[0], strings.TrimSpace(strings.Join(args[1:], " ")))
 	default:
+		if f := extra[command]; f != nil {
+			return f(args)
+		}
 		got, err = p.obeySystem(command, args)
 	}
 	return got, err
+}
+
+// extra has commands that only some tests need.
+var extra = make(map[string]func(args []string) (string, error))
+
+// pingPong sends a byte to one who echoes it.
+func pingPong(c net.Conn) error {
+	c.SetDeadline(time.Now().Add(patience))
+	b := []byte("x")
+	if _, err := c.Write(b); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(c, b)
+	return err
+}
+
+// query1 returns the first column of the first row that a query of a database has.
+func query1(path, query string) (string, error) {
+	conn, err := sqlite.OpenConn(path, sqlite.OpenReadWrite)
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	conn.SetBusyTimeout(patience)
+	stmt, _, err := conn.PrepareTransient(query)
+	if err != nil {
+		return "", err
+	}
+	defer stmt.Finalize()
+	if _, err := stmt.Step(); err != nil {
+		return "", err
+	}
+	return stmt.ColumnText(0), nil
+}
+
+// churn makes hosts, and closes them.
+func (p *process) churn(ctx context.Context, n int) error {
+	for i := range n {
+		h, err := p.sub.NewHost(ctx, fmt.Sprint("churn", i))
+		if err != nil {
+			return err
+		}
+		if err := h.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func millis(text string) time.Duration {
@@ -197,7 +300,10 @@ func exec1(conn *sqlite.Conn, query string) error {
 }
 
 // echo makes whoever dials l hear what they say, until l is closed.
-func echo(l xnet.Listener) {
+func echo(l xnet.Listener) { answerAll(l, func(c net.Conn) { io.Copy(c, c) }) }
+
+// answerAll serves whoever dials l, until l is closed.
+func answerAll(l xnet.Listener, serve func(c net.Conn)) {
 	for {
 		c, err := l.Accept(context.Background())
 		if err != nil {
@@ -205,7 +311,7 @@ func echo(l xnet.Listener) {
 		}
 		go func() {
 			defer c.Close()
-			io.Copy(c, c)
+			serve(c)
 		}()
 	}
 }

@@ -23,7 +23,7 @@ type engine struct {
 	kill context.CancelFunc
 
 	lead     leadership     // who accepts
-	halfOpen overdue        // incoming connections whose request has not come yet
+	halfOpen *crowd         // incoming connections that are not past the handshake
 	waiting  overdue        // incoming dials that wait for an Accept
 	dialling overdue        // outgoing dials that wait for the reply
 	serving  sync.WaitGroup // the accept loop, and the goroutines of incoming connections

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"unicode"
+	"unicode/utf8"
 
 	"github.com/virtnet/virtnet"
 	"github.com/virtnet/virtnet/internal/hostname"
@@ -133,7 +133,7 @@ func (r request) check(network string) (src, dst *virtnet.Addr, err error) {
 func (r reply) check(dst *virtnet.Addr) (*virtnet.Addr, error) {
 	switch {
 	case r.network != dst.Net:
-		return nil, fmt.Errorf("protocol error: reply from network %q", shorten(r.network))
+		return nil, fmt.Errorf("protocol error: reply from network %s", shorten(strconv.Quote(r.network)))
 	case r.accepted == "" && r.err == virtnet.ErrConnRefused.Error():
 		return nil, virtnet.ErrConnRefused
 	case r.accepted == "" && r.saysNoHost():
@@ -144,9 +144,9 @@ func (r reply) check(dst *virtnet.Addr) (*virtnet.Addr, error) {
 	a, err := virtnet.ParseAddr(dst.Net, r.accepted)
 	switch {
 	case err != nil || a.Port == 0:
-		return nil, fmt.Errorf("protocol error: accept address %q invalid", shorten(r.accepted))
+		return nil, fmt.Errorf("protocol error: accept address %s invalid", shorten(strconv.Quote(r.accepted)))
 	case a.Host != dst.Host:
-		return nil, fmt.Errorf("protocol error: accept address %q is on another host", shorten(r.accepted))
+		return nil, fmt.Errorf("protocol error: accept address %s is on another host", shorten(strconv.Quote(r.accepted)))
 	}
 	return a, nil
 }
@@ -156,17 +156,29 @@ func (r reply) saysNoHost() bool {
 	return strings.HasPrefix(r.err, "address ") && strings.HasSuffix(r.err, ": "+virtnet.ErrNoHost.Error())
 }
 
-// shorten bounds what a stranger puts into our errors, and leaves out what would do things to a terminal.
+// shorten bounds what a stranger puts into our errors and logs to 200 bytes, and escapes what is not printable, which
+// could do things to a terminal or a log.
 func shorten(s string) string {
-	const most = 200
-	s = strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return unicode.ReplacementChar
+	const most, ellipsis = 200, "…"
+	var b []byte
+	cut := 0 // where b can be cut
+	for size := 0; len(s) > 0; s = s[size:] {
+		var r rune
+		switch r, size = utf8.DecodeRuneInString(s); {
+		case r == utf8.RuneError && size == 1:
+			b = fmt.Appendf(b, `\x%02x`, s[0])
+		case strconv.IsPrint(r):
+			b = append(b, s[:size]...)
+		default:
+			q := strconv.QuoteRune(r)
+			b = append(b, q[1:len(q)-1]...)
 		}
-		return r
-	}, s)
-	if len(s) > most {
-		return strings.ToValidUTF8(s[:most], "") + "…"
+		if len(b) > most {
+			return string(b[:cut]) + ellipsis
+		}
+		if len(b) <= most-len(ellipsis) {
+			cut = len(b)
+		}
 	}
-	return s
+	return string(b)
 }

@@ -163,8 +163,8 @@ func TestCheckReply(t *testing.T) {
 		{reply{"lonett", "", "address α:1: no such host"}, "no such host", virtnet.ErrNoHost},
 		{reply{"lonett", "", "out of luck"}, "remote: out of luck", nil},
 		{reply{"lonett", "", ""}, "remote: ", nil},
-		{reply{"lonett", "", "clear \x1b[2J\n\xff"}, "remote: clear \ufffd[2J\ufffd\ufffd", nil},
-		{reply{"lonett", "", long}, "remote: " + long[:200] + "…", nil},
+		{reply{"lonett", "", "clear \x1b[2J\n\xff"}, `remote: clear \x1b[2J\n\xff`, nil},
+		{reply{"lonett", "", long}, "remote: " + long[:197] + "…", nil},
 		{reply{"lonetx", "α:2", ""}, `protocol error: reply from network "lonetx"`, nil},
 		{reply{"lonetx", "", "connection refused"}, `protocol error: reply from network "lonetx"`, nil},
 		{reply{"lonetx", "", "address α:1: no such host"}, `protocol error: reply from network "lonetx"`, nil},
@@ -200,6 +200,33 @@ func TestLongestRequest(t *testing.T) {
 	var buf lineBuffer
 	if &r.append(buf[:0])[0] != &buf[0] {
 		t.Error("the line did not fit into the buffer")
+	}
+}
+
+// What others send is short and printable wherever we print it.
+func TestShorten(t *testing.T) {
+	x := func(n int) string { return strings.Repeat("x", n) }
+	for _, test := range []struct{ in, want string }{
+		{"", ""},
+		{`"no" such \host α`, `"no" such \host α`},
+		{"a\x1b[2J\r\nb\x00\x7f", `a\x1b[2J\r\nb\x00\x7f`},
+		{"a\u0085\u00a0\u2028\u202e\ufeff\U000e0001b", `a\u0085\u00a0\u2028\u202e\ufeff\U000e0001b`},
+		{"\xff\xce", `\xff\xce`},
+		{"\ufffd", "\ufffd"},
+		{x(200), x(200)},
+		{x(201), x(197) + "…"},
+		{x(198) + "α", x(198) + "α"},
+		{x(199) + "α", x(197) + "…"},
+		{x(196) + "αβ", x(196) + "αβ"},
+		{x(196) + "αβγ", x(196) + "…"},
+		{x(196) + "\n", x(196) + `\n`},
+		{x(196) + "\x00", x(196) + `\x00`},
+		{x(197) + "\x00", x(197) + "…"},
+		{strings.Repeat("\x00", 1000), strings.Repeat(`\x00`, 49) + "…"},
+	} {
+		if got := shorten(test.in); got != test.want || len(got) > 200 {
+			t.Errorf("shorten(%q)\n got %q (%d bytes)\nwant %q", test.in, got, len(got), test.want)
+		}
 	}
 }
 

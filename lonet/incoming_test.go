@@ -2,15 +2,21 @@ package lonet_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-	"unicode"
+	"unicode/utf8"
+
+	"github.com/virtnet/virtnet/lonet"
 )
 
 // These tests play the dialler, byte by byte, against a sub-network.
@@ -25,7 +31,16 @@ func answers(t testing.TB, c net.Conn) string {
 	return string(got)
 }
 
-// Each bad request gets its answer, and then the connection ends.
+// endsWith reads what is answered on c, which must be this and then the end, not a reset.
+func endsWith(t testing.TB, c net.Conn, want string) {
+	t.Helper()
+	got, err := io.ReadAll(c)
+	if string(got) != want || err != nil {
+		t.Errorf(" got %q, error %v\nwant %q", got, err, want)
+	}
+}
+
+// Each bad request gets its answer, however it comes and whatever comes behind it, and then the connection ends.
 func TestAnswers(t *testing.T) {
 	p := newPlace(t)
 	α := p.host("α")
@@ -73,23 +88,54 @@ func TestAnswers(t *testing.T) {
 		{strings.Repeat("x", 1023) + "\n", invalid},
 		{strings.Repeat("\x00", 1024), invalid},
 	} {
-		c := p.raw(osladdr)
-		if _, err := io.WriteString(c, test.send); err != nil {
-			t.Fatal(err)
-		}
 		want := `< lonet "lonett" E "` + test.want + `"` + "\n"
-		if got := answers(t, c); got != want {
-			t.Errorf("%.60q\n got %q\nwant %q", test.send, got, want)
+		for name, behind := range map[string]string{"alone": "", "with more": "more", "with much": strings.Repeat("more\n", 20000)} {
+			t.Run(fmt.Sprintf("%.40q %s", test.send, name), func(t *testing.T) {
+				c := p.raw(osladdr)
+				if _, err := io.WriteString(c, test.send+behind); err != nil {
+					t.Fatal(err)
+				}
+				endsWith(t, c, want)
+				c.Close()
+			})
 		}
-		c.Close()
+		t.Run(fmt.Sprintf("%.40q byte by byte", test.send), func(t *testing.T) {
+			c := p.raw(osladdr)
+			for _, b := range []byte(test.send + strings.Repeat("x", 100)) {
+				if _, err := c.Write([]byte{b}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			endsWith(t, c, want)
+			c.Close()
+		})
 	}
 }
 
-// A megabyte without a newline ends the connection. The reply may be lost, since not all was read.
+// A dial that has waited for its Accept and is refused is told so though payload came behind it.
+func TestLateAnswer(t *testing.T) {
+	p := newPlace(t)
+	l := p.listen(p.host("α"), ":7")
+	c := p.raw(p.osladdr("α"))
+	if _, err := io.WriteString(c, `> lonet "lonett" dial "β:1" "α:7"`+"\n"+strings.Repeat("payload", 10000)); err != nil {
+		t.Fatal(err)
+	}
+	<-time.After(2 * lonet.WatchAfter) // so that it waits: not awaited, only likely
+	l.Close()
+	endsWith(t, c, `< lonet "lonett" E "connection refused"`+"\n")
+}
+
+// Half a megabyte without a newline gets its answer; who goes on and on is cut off.
 func TestEndlessLine(t *testing.T) {
 	p := newPlace(t)
 	p.host("α")
 	c := p.raw(p.osladdr("α"))
+	if _, err := c.Write(make([]byte, 1<<19)); err != nil {
+		t.Fatal(err)
+	}
+	endsWith(t, c, `< lonet "lonett" E "protocol error: invalid dial request"`+"\n")
+
+	c = p.raw(p.osladdr("α"))
 	_, err := c.Write(make([]byte, 1<<20))
 	for i := 0; err == nil && i < 100; i++ {
 		_, err = c.Write(make([]byte, 1<<20))
@@ -97,7 +143,27 @@ func TestEndlessLine(t *testing.T) {
 	if ne, ok := err.(net.Error); err == nil || ok && ne.Timeout() {
 		t.Errorf("it reads on: %v", err)
 	}
-	answers(t, c)
+}
+
+// Who was turned away and does not go is left after a while.
+func TestLinger(t *testing.T) {
+	p := newPlace(t)
+	p.host("α")
+	osladdr := p.osladdr("α") // to ask SQLite leaves descriptors for a while
+	open, start := descriptors(), time.Now()
+	c := p.raw(osladdr)
+	io.WriteString(c, "\n")
+	endsWith(t, c, `< lonet "lonett" E "protocol error: invalid dial request"`+"\n")
+	for range 3 { // what comes late does not end it, nor make it last
+		if _, err := io.WriteString(c, "more"); err != nil && time.Since(start) < lonet.LingerTime {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		<-time.After(lonet.LingerTime / 10)
+	}
+	eventually(t, "it is closed", func() bool { return descriptors() <= open+1 }) // c
+	if took := time.Since(start); descriptors() > 0 && (took < lonet.LingerTime || took > lonet.LingerTime+5*time.Second) {
+		t.Errorf("it was closed after %v, want %v", took, lonet.LingerTime)
+	}
 }
 
 // Who ends before the line does gets no answer.
@@ -186,23 +252,88 @@ func TestAnswerFits(t *testing.T) {
 // What strangers send reaches the log short and printable, at level Debug.
 func TestLog(t *testing.T) {
 	p := newPlace(t)
-	log := &recorder{}
-	p.cfg.Log = slog.New(slog.NewJSONHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug,
-		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-			if text := a.Value.String(); len(text) > 210 || strings.ContainsFunc(text, unicode.IsControl) {
-				t.Errorf("logged %s = %q", a.Key, text)
-			}
-			return a
-		}}))
-	p.host("α")
-	for _, host := range []string{"a\x1b[2Jb", strings.Repeat("long", 200)} {
+	p.cfg.HandshakeTimeout = 200 * time.Millisecond
+	log := &records{}
+	p.cfg.Log = slog.New(log)
+	p.listen(p.host("α"), ":1")
+	long := strings.Repeat("long", 50)
+	const rlo = "\u202e" // what follows is shown from right to left; a name may have it
+	lines := []string{
+		"", "\n", "\x1b[2J\n", "\x00\n", "> lonet", strings.Repeat("\x07", 1024),
+		"> lonet \"lonet\x1b[2J\" dial \"β:1\" \"α:1\"\n",
+	}
+	for _, host := range []string{"a\x1b[2Jb", "a" + rlo + "b", "a\u0085", "a\u2028\u2029b", "\ufeff", "\xff", "\U000e0001", long, long[1:] + rlo, "nohost", "α"} {
+		lines = append(lines,
+			fmt.Sprintf("> lonet %q dial %q %q\n", "lonett", host+":1", host+":1"),
+			fmt.Sprintf("> lonet %q dial %q %q\n", "lonett", "β:1", host+":9"),
+			fmt.Sprintf("> lonet \"%s\" dial \"%s:1\" \"%[2]s:9\"\n", "lonett", host)) // not escaped
+	}
+	for _, line := range lines {
 		c := p.raw(p.osladdr("α"))
-		fmt.Fprintf(c, "> lonet \"lonett\" dial %q %q\n", host+":1", host+":1")
+		io.WriteString(c, line)
+		c.CloseWrite()
 		answers(t, c)
 	}
-	eventually(t, "log", func() bool { return strings.Count(log.String(), "\n") == 2 })
-	if strings.Contains(log.String(), "INFO") || strings.Contains(log.String(), "WARN") {
-		t.Errorf("log: %s", log)
+	p.raw(p.osladdr("α")) // it is dropped
+	eventually(t, "each is logged", func() bool { return len(log.all()) == len(lines)+1 })
+	for _, r := range log.all() {
+		if r.Level != slog.LevelDebug || r.Message != "lonet: incoming" {
+			t.Errorf("logged at %v: %q", r.Level, r.Message)
+		}
+		r.Attrs(func(a slog.Attr) bool {
+			text := a.Value.String()
+			if len(text) > 200 || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) || !utf8.ValidString(text) {
+				t.Errorf("logged %s = %q, %d bytes", a.Key, text, len(text))
+			}
+			return true
+		})
+	}
+}
+
+// records is a log that keeps what comes to it as it is.
+type records struct {
+	mu   sync.Mutex
+	list []slog.Record
+}
+
+func (*records) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l *records) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = append(l.list, r)
+	return nil
+}
+
+func (l *records) WithAttrs([]slog.Attr) slog.Handler { return l }
+func (l *records) WithGroup(string) slog.Handler      { return l }
+
+func (l *records) all() []slog.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+// Nothing is logged that nobody has asked for.
+func TestNoLog(t *testing.T) {
+	all := &records{}
+	before, out, flags := slog.Default(), log.Writer(), log.Flags()
+	slog.SetDefault(slog.New(all)) // package log writes there, too
+	defer func() { slog.SetDefault(before); log.SetOutput(out); log.SetFlags(flags) }()
+	log.Print("x")
+	if len(all.all()) != 1 {
+		t.Fatal("the test does not see what is logged")
+	}
+	p := newPlace(t)
+	p.host("α")
+	for _, line := range nonsense {
+		c := p.raw(p.osladdr("α"))
+		io.WriteString(c, line)
+		c.CloseWrite()
+		answers(t, c)
+	}
+	if got := all.all()[1:]; len(got) > 0 {
+		t.Errorf("logged: %v", got)
 	}
 }
 

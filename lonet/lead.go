@@ -23,7 +23,7 @@ type leadership struct {
 	closed bool
 	reign  int // how many Accepts the engine served when it led last; 0 if an Accept has led since
 
-	failing bool // accepting fails; the leader's alone
+	fault fault // of accepting; the leader's alone
 
 	hurry overdue     // the handshake of the leader
 	slow  atomic.Bool // the last request did not come right behind its connection
@@ -40,6 +40,8 @@ const (
 	// acceptBackoff is how long the leader waits when the system has no descriptor or memory for a connection.
 	// Established ones go on; those that wait in the socket's queue are accepted once there is.
 	acceptBackoff = 20 * time.Millisecond
+	// dropBackoff is how long it waits if it could drop a stranger, whose descriptor is free in a moment.
+	dropBackoff = time.Millisecond
 )
 
 // take makes an Accept the leader, if there is none.
@@ -136,8 +138,7 @@ func (e *engine) acceptOne() bool {
 	conn, err := e.osl.AcceptTCP()
 	switch {
 	case err == nil:
-		if e.lead.failing {
-			e.lead.failing = false
+		if e.lead.fault.over() {
 			e.log.Warn("lonet: accept works again", "network", e.network)
 		}
 		return e.serveConn(conn)
@@ -150,14 +151,23 @@ func (e *engine) acceptOne() bool {
 			e.notifier.VNetDown(err)
 		}
 	default:
-		if !e.lead.failing {
-			e.lead.failing = true
+		if e.lead.fault.begins() {
 			e.log.Warn("lonet: accept", "network", e.network, "err", err)
 		}
-		select {
-		case <-e.life.Done():
-		case <-time.After(acceptBackoff):
-		}
+		e.makeRoom()
 	}
 	return false
+}
+
+// makeRoom is what the leader does when there is no descriptor for a connection. Strangers in the crowd are the first
+// to give theirs.
+func (e *engine) makeRoom() {
+	wait := acceptBackoff
+	if e.halfOpen.drop() {
+		wait = dropBackoff
+	}
+	select {
+	case <-e.life.Done():
+	case <-time.After(wait):
+	}
 }

@@ -18,7 +18,7 @@ var lineBuffers = sync.Pool{New: func() any { return new(lineBuffer) }} // bytes
 //
 // The line is known to be at least that long: what is read beyond that, up to what a port can have of further
 // digits, is read byte by byte, so that nothing behind the line is. With maxLine there is no such care.
-func readLine(conn net.Conn, buf *lineBuffer, n, least int) (int, error) {
+func readLine(conn io.Reader, buf *lineBuffer, n, least int) (int, error) {
 	for n < len(buf) {
 		limit := len(buf)
 		if n < least {

@@ -22,15 +22,20 @@ type Config struct {
 	// Negative means none: a dial succeeds only while an Accept waits.
 	Backlog int
 
-	// HandshakeTimeout is how long who connects may take to say what it wants. 0 or negative means 10 s.
+	// HandshakeTimeout is how long who connects may take to say what it wants; then it is dropped. 0 or negative means
+	// 10 s.
 	HandshakeTimeout time.Duration
 
-	// HalfOpen is how many may be connected at once who have not said yet what they want. At the limit, the
-	// one who has been silent longest is dropped. 0 or negative means 1024.
+	// HalfOpen is how many may be connected at once who have not said yet what they want, or were turned away and have
+	// not gone yet, for which they have a second. Each costs a descriptor and a goroutine. Who comes when there are that
+	// many gets the place of the one who has been silent longest: that one is dropped, and gone before the next is
+	// taken, so that there is never more than one above the limit. One is dropped also when no descriptor is left for
+	// who comes. 0 or negative means 1024.
 	HalfOpen int
 
 	// Log gets what happens between processes and concerns no call: at level Warn that no connection can be
-	// accepted for want of descriptors or memory, at level Debug each incoming connection that was turned away. Its
+	// accepted for want of descriptors or memory, and that it is over; at level Debug each incoming connection that
+	// was turned away. What others have sent is in it with its unprintable characters escaped, and cut at 200 bytes. The
 	// handler may be called on goroutines that wait in Accept. nil means no log.
 	Log *slog.Logger
 }
@@ -97,7 +102,7 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 		osladdr:  osl.Addr().String(),
 		log:      c.log(),
 		lead:     leadership{hurry: overdue{after: hurryAfter}},
-		halfOpen: overdue{after: c.handshakeTimeout(), limit: c.halfOpen()},
+		halfOpen: newCrowd(c.halfOpen(), c.handshakeTimeout()),
 		waiting:  overdue{after: watchAfter},
 		dialling: overdue{after: suspectAfter},
 	}

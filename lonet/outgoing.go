@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"syscall"
+	"time"
 
 	"github.com/virtnet/virtnet"
 )
@@ -15,11 +16,35 @@ import (
 // dialer makes connections without keep-alives: on one machine none is lost without a word.
 var dialer = net.Dialer{KeepAlive: -1, Control: connectAhead}
 
-var errBadReply = errors.New("protocol error: invalid dial reply")
+var (
+	errBadReply = errors.New("protocol error: invalid dial reply")
+
+	// errDropped says that a connection ended without a reply, and that the process at its other end lives: it was
+	// taken for a stranger who says nothing, or the process is closing.
+	errDropped = errors.New("the connection was dropped without a reply")
+)
+
+const (
+	// redials is how often a dial that was dropped is tried again: where strangers crowd in faster than this process
+	// gets the CPU, it may be dropped before it has sent its request.
+	redials = 5
+	// redialAfter is how long it waits first; each time twice as long.
+	redialAfter = time.Millisecond
+)
 
 // VNetDial connects to the process of dst's host and shakes hands with it.
 func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr string) (net.Conn, *virtnet.Addr, error) {
 	conn, accepted, err := e.dialAt(ctx, src, dst, osladdr)
+	for n := 0; err == errDropped; n++ {
+		switch {
+		case n == redials:
+			err = virtnet.ErrConnRefused
+		case !sleep(ctx, redialAfter<<n):
+			err = ctx.Err()
+		default:
+			conn, accepted, err = e.dialAt(ctx, src, dst, osladdr)
+		}
+	}
 	switch {
 	case err == nil:
 		e.registry.put(dst.Host, osladdr)
@@ -29,14 +54,26 @@ func (e *engine) VNetDial(ctx context.Context, src, dst *virtnet.Addr, osladdr s
 		switch {
 		case qerr == nil && fresh != osladdr:
 			return e.VNetDial(ctx, src, dst, fresh)
-		case qerr != nil && err != virtnet.ErrConnRefused: // a dial that waits is refused when its host closes
-			return nil, nil, qerr
+		case errors.Is(qerr, virtnet.ErrNoHost) && err != virtnet.ErrConnRefused:
+			return nil, nil, qerr // but a dial that waits is refused when its host closes
 		}
 	}
 	return conn, accepted, err
 }
 
-// dialAt is VNetDial at an address.
+// sleep waits for d. It is false if ctx ends before.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// dialAt is VNetDial at an address, once. The error may be errDropped.
 func (e *engine) dialAt(ctx context.Context, src, dst *virtnet.Addr, osladdr string) (net.Conn, *virtnet.Addr, error) {
 	c, err := dialer.DialContext(ctx, "tcp4", osladdr)
 	if err != nil {
@@ -109,8 +146,11 @@ func (e *engine) dialError(ctx context.Context, dst *virtnet.Addr, osladdr strin
 		return context.DeadlineExceeded
 	case errors.Is(err, syscall.ECONNREFUSED) || ended(err):
 		// The process of the host has ended its socket, or itself.
-		if e.registry.Gone(osladdr) {
+		switch {
+		case e.registry.Gone(osladdr):
 			return &goneError{dst.Host, osladdr}
+		case ended(err):
+			return errDropped
 		}
 		return virtnet.ErrConnRefused
 	}

@@ -8,18 +8,23 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/gofrs/flock"
+
 	"github.com/virtnet/virtnet"
+	"github.com/virtnet/virtnet/lonet"
 )
 
 // These tests play the acceptor, byte by byte, for a dial of ours.
 
-// fake makes host "fake" of network "t" one that is served by serve, on each connection in turn. serve gets the
-// request that came; the connection is closed after it.
+// fake makes host "fake" of network "t" one that is served by serve, on each connection in turn but those that ask
+// whether it is there. serve gets the request that came; the connection is closed after it.
 func (p *place) fake(serve func(c *net.TCPConn, request string)) {
 	l := p.rawListen(0)
 	p.setRow("fake", l.Addr().String())
@@ -33,7 +38,11 @@ func (p *place) fake(serve func(c *net.TCPConn, request string)) {
 			}
 			c.SetDeadline(time.Now().Add(patience))
 			request, err := bufio.NewReader(c).ReadString('\n')
-			if err == nil {
+			switch {
+			case err != nil:
+			case strings.HasSuffix(request, ":0\"\n"): // the question whether anybody is there, of a dial that waits for long
+				io.WriteString(c, `< lonet "lonett" E "connection refused"`+"\n")
+			default:
 				serve(c, request)
 			}
 			c.Close()
@@ -103,6 +112,61 @@ func TestBadAnswers(t *testing.T) {
 				t.Errorf("%.60q: errors.Is(%v, %v) is wrong", test.answer, err, cause)
 			}
 		}
+	}
+}
+
+// A dial that a live process drops without a reply, as one that it takes for a stranger, is made again, some times. It
+// is not where nothing says that the process lives.
+func TestDropped(t *testing.T) {
+	p := newPlace(t)
+	β := p.host("β")
+	var drops, dials atomic.Int32
+	p.fake(func(c *net.TCPConn, _ string) {
+		if dials.Add(1) <= drops.Load() {
+			if dials.Load()%2 == 0 {
+				c.SetLinger(0)
+			}
+			return
+		}
+		io.WriteString(c, `< lonet "lonett" connected "fake:2"`+"\n")
+	})
+	const refused = "connection refused"
+	dial := func(marked bool, n int, wantDials int, want string) {
+		t.Helper()
+		drops.Store(int32(n))
+		dials.Store(0)
+		c, err := β.Dial(p.ctx, "fake:1")
+		if err == nil {
+			c.Close()
+		}
+		if got := int(dials.Load()); got != wantDials {
+			t.Errorf("marked %v, dropped %d times: dialled %d times, want %d", marked, n, got, wantDials)
+		}
+		if want == "" && err != nil || want != "" && (!errors.Is(err, virtnet.ErrConnRefused) || !strings.HasSuffix(err.Error(), want)) {
+			t.Errorf("marked %v, dropped %d times: error %v, want %q", marked, n, err, want)
+		}
+	}
+	dial(false, 0, 1, "")
+	dial(false, 1, 1, "is gone")
+
+	osladdr := p.osladdr("fake")
+	_, port, _ := strings.Cut(osladdr, ":")
+	mark := flock.New(filepath.Join(filepath.Dir(p.path("t")), port+".live"))
+	if ok, err := mark.TryLock(); !ok {
+		t.Fatalf("the mark: %v", err)
+	}
+	defer mark.Unlock()
+	for n := range lonet.Redials + 1 {
+		dial(true, n, n+1, "")
+	}
+	dial(true, 100, 1+lonet.Redials, refused)
+
+	// It obeys its context meanwhile.
+	ctx, cancel := context.WithCancel(p.ctx)
+	dials.Store(0)
+	time.AfterFunc(5*time.Millisecond, cancel)
+	if _, err := β.Dial(ctx, "fake:1"); !errors.Is(err, context.Canceled) || dials.Load() > lonet.Redials {
+		t.Errorf("cancelled: error %v, after %d dials", err, dials.Load())
 	}
 }
 
@@ -208,11 +272,9 @@ func TestSilentAcceptor(t *testing.T) {
 	β := p.host("β")
 	hold := make(chan struct{})
 	requested := make(chan struct{}, 10)
-	p.fake(func(c *net.TCPConn, request string) {
-		if strings.HasSuffix(request, "\"fake:1\"\n") { // else it is the question whether anybody is there
-			requested <- struct{}{}
-			<-hold
-		}
+	p.fake(func(*net.TCPConn, string) {
+		requested <- struct{}{}
+		<-hold
 	})
 	defer close(hold)
 

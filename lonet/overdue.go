@@ -12,7 +12,6 @@ import (
 // for each would be a good part of their cost.
 type overdue struct {
 	after time.Duration
-	limit int // how many may be watched at once; at the limit the first is taken for overdue. 0 is no limit
 
 	mu     sync.Mutex
 	queue  queue.Queue[*watched]
@@ -36,9 +35,6 @@ func (o *overdue) add(w *watched, late func()) bool {
 	if o.closed {
 		return false
 	}
-	if o.limit > 0 && o.queue.Len() >= o.limit {
-		o.expire()
-	}
 	o.queue.Push(&w.item)
 	if !o.armed {
 		o.arm(o.after)
@@ -54,6 +50,24 @@ func (o *overdue) remove(w *watched) bool {
 		return false
 	}
 	w.item.Leave()
+	return true
+}
+
+// watching tells whether w is watched still.
+func (o *overdue) watching(w *watched) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return w.item.In() != nil
+}
+
+// drop takes the first for overdue before its time. It is false if there is none.
+func (o *overdue) drop() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.queue.Len() == 0 {
+		return false
+	}
+	o.expire()
 	return true
 }
 

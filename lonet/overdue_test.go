@@ -94,21 +94,30 @@ func TestOverdueRemove(t *testing.T) {
 	}
 }
 
-// At the limit the first is late before its time.
-func TestOverdueLimit(t *testing.T) {
+// The first can be made late before its time.
+func TestOverdueDrop(t *testing.T) {
 	overdueTest(t, func(t *testing.T, log *overdueLog) {
-		o := &overdue{after: time.Second, limit: 2}
-		var ws [4]watched
+		o := &overdue{after: time.Second}
+		if o.drop() {
+			t.Error("dropped what is not there")
+		}
+		var ws [3]watched
 		for i := range ws {
 			o.add(&ws[i], log.late(fmt.Sprint(i)))
 			time.Sleep(time.Millisecond)
 		}
-		log.want(t, "0 2ms", "1 3ms")
-		if o.remove(&ws[0]) || !o.remove(&ws[2]) {
+		if !o.drop() || o.watching(&ws[0]) || !o.watching(&ws[1]) {
+			t.Error("drop is wrong")
+		}
+		log.want(t, "0 3ms")
+		if o.remove(&ws[0]) || !o.remove(&ws[1]) || o.watching(&ws[1]) {
 			t.Error("remove is wrong")
 		}
 		time.Sleep(time.Minute)
-		log.want(t, "3 1.003s")
+		log.want(t, "2 1.002s")
+		if o.drop() {
+			t.Error("dropped what is not there any more")
+		}
 	})
 }
 
@@ -133,7 +142,7 @@ func TestOverdueClose(t *testing.T) {
 
 // Whoever is late at the very moment of being removed is either removed or late.
 func TestOverdueRace(t *testing.T) {
-	o := &overdue{after: 50 * time.Microsecond, limit: 3}
+	o := &overdue{after: 50 * time.Microsecond}
 	var late, removed sync.Map
 	var wg sync.WaitGroup
 	for g := range 4 {
@@ -142,8 +151,11 @@ func TestOverdueRace(t *testing.T) {
 				var w watched
 				key := [2]int{g, i}
 				o.add(&w, func() { late.Store(key, true) })
-				if i%3 == 0 {
+				switch i % 3 {
+				case 0:
 					<-time.After(40 * time.Microsecond)
+				case 1:
+					o.drop()
 				}
 				if o.remove(&w) {
 					removed.Store(key, true)

@@ -3,15 +3,20 @@ package lonet_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/virtnet/virtnet"
+	"github.com/virtnet/virtnet/lonet"
 )
 
 // dropped tells whether the other end has ended the connection.
@@ -25,7 +30,7 @@ func dropped(c net.Conn) bool {
 
 // awaited returns how many incoming connections have a goroutine that waits for their request.
 func awaited() int {
-	buf := make([]byte, 1<<20)
+	buf := make([]byte, 8<<20)
 	return strings.Count(string(buf[:runtime.Stack(buf, true)]), "lonet.(*incoming).read(")
 }
 
@@ -111,66 +116,183 @@ func TestSilentStranger(t *testing.T) {
 	}
 }
 
+// dials dials addr from h again and again until done says so, at least 50 times, and returns how long each dial took,
+// sorted, and how many goroutines and descriptors there were at most. Every dial must succeed.
+func (p *place) dials(h *virtnet.Host, addr string, done <-chan struct{}) (took []time.Duration, goroutines, open int) {
+	p.Helper()
+	for running := true; running || len(took) < 50; {
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(p.ctx, patience)
+		c, err := h.Dial(ctx, addr)
+		cancel()
+		if err != nil {
+			p.Fatal(err)
+		}
+		took = append(took, time.Since(start))
+		c.Close()
+		goroutines, open = max(goroutines, runtime.NumGoroutine()), max(open, descriptors())
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+	}
+	slices.Sort(took)
+	return took, goroutines, open
+}
+
+// wantBounded checks what strangers have cost.
+func (p *place) wantBounded(took []time.Duration, goroutines, open, limit int) {
+	p.Helper()
+	const own = 20 // of the dial that is going on, and of what is just ending
+	if goroutines > limit+own || open > limit+own {
+		p.Errorf("at most %d goroutines and %d descriptors more, want no more than %d", goroutines, open, limit+own)
+	}
+	if worst := took[len(took)-1]; worst > 5*time.Second {
+		p.Errorf("the worst dial took %v", worst)
+	}
+}
+
+// worst describes how long dials took, sorted.
+func worst(took []time.Duration) string {
+	round := func(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+	return fmt.Sprintf("%d dials, half of them within %v, 99%% %v, all %v",
+		len(took), round(took[len(took)/2]), round(took[len(took)*99/100]), round(took[len(took)-1]))
+}
+
+// long tells whether tests may take their time.
+func long() bool { return os.Getenv("VIRTNET_TEST_LONG") != "" }
+
 // Strangers in great number, who say nothing, cost a bounded number of goroutines and descriptors, keep no genuine
 // dial from getting through, and leave nothing.
 func TestStrangers(t *testing.T) {
 	strangers := 2000
-	if os.Getenv("VIRTNET_TEST_LONG") != "" {
+	if long() {
 		strangers = 10000
 	}
 	const limit = 500
 	p := newPlace(t)
 	p.cfg.HalfOpen = limit
-	α, β := p.host("α"), p.host("β")
-	p.echo(p.listen(α, ":1"))
+	sub, β := p.join(), p.host("β")
+	α := must[*virtnet.Host](t)(sub.NewHost(p.ctx, "α"))
+	p.answer(α, "") // an echo has pipes beside its connections
 	p.dial(β, "α:1").Close()
 	osladdr := p.osladdr("α")
 	goroutines, open := runtime.NumGoroutine(), descriptors()
 	crowd := newChild(t) // their ends of the connections are another process's
 	crowd.send("strangers", osladdr, strangers)
-	arrived := make(chan error, 1)
+	arrived := make(chan struct{})
+	var err error
 	go func() {
-		_, err := crowd.reply()
-		arrived <- err
+		defer close(arrived)
+		_, err = crowd.reply()
 	}()
-
-	var worst time.Duration
-	most, mostOpen := 0, 0
-	for n, done := 0, false; !done || n < 50; n++ {
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(p.ctx, patience)
-		c, err := β.Dial(ctx, "α:1")
-		cancel()
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.Close()
-		worst = max(worst, time.Since(start))
-		most, mostOpen = max(most, runtime.NumGoroutine()), max(mostOpen, descriptors())
-		select {
-		case err := <-arrived:
-			if err != nil {
-				t.Fatal(err)
-			}
-			done = true
-		default:
-		}
+	took, most, mostOpen := p.dials(β, "α:1", arrived)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d strangers: at most %d goroutines and %d descriptors more; worst dial %v", strangers, most-goroutines, mostOpen-open, worst)
-	// Those who were dropped need a moment to go, so that at times there are more.
-	if most > goroutines+limit+1000 || mostOpen > open+limit+1000 {
-		t.Errorf("%d goroutines, %d descriptors more", most-goroutines, mostOpen-open)
-	}
-	eventually(t, "goroutines and descriptors are within bounds", func() bool {
-		return runtime.NumGoroutine() <= goroutines+limit+5 && descriptors() <= open+limit+5
+	t.Logf("%d strangers: at most %d goroutines and %d descriptors more; %s", strangers, most-goroutines, mostOpen-open, worst(took))
+	p.wantBounded(took, most-goroutines, mostOpen-open, limit)
+	eventually(t, "all places are taken, and no more", func() bool {
+		n := lonet.Crowd(sub) // a dial that came last has taken a place, and left it
+		return n <= limit && n >= limit-1 && awaited() == n
 	})
-	if worst > 5*time.Second {
-		t.Errorf("the worst dial took %v", worst)
-	}
 	crowd.kill()
 	eventually(t, "goroutines and descriptors are back", func() bool {
 		return runtime.NumGoroutine() <= goroutines+2 && descriptors() <= open
 	})
+}
+
+// Strangers who come without end do not keep a genuine dial from getting through, however few places there are for
+// them.
+func TestFlood(t *testing.T) {
+	flooding, limits, crowds := 500, []int{3, 100}, []int{4}
+	if long() {
+		flooding, limits, crowds = 3000, []int{1, 10, 100, 1024}, []int{1, 4, 32}
+	}
+	for _, limit := range limits {
+		for _, workers := range crowds {
+			t.Run(fmt.Sprintf("places=%d/crowd=%d", limit, workers), func(t *testing.T) {
+				p := newPlace(t)
+				p.cfg.HalfOpen = limit
+				sub, β := p.join(), p.host("β")
+				α := must[*virtnet.Host](t)(sub.NewHost(p.ctx, "α"))
+				p.answer(α, "") // an echo has pipes beside its connections
+				p.dial(β, "α:1").Close()
+				goroutines, open := runtime.NumGoroutine(), descriptors()
+				crowd := newChild(t)
+				crowd.send("flood", p.osladdr("α"), flooding, workers)
+				over := make(chan struct{})
+				var strangers string
+				var err error
+				go func() {
+					defer close(over)
+					strangers, err = crowd.reply()
+				}()
+				eventually(t, "they crowd in", func() bool { return lonet.Crowd(sub) >= limit-1 })
+				took, most, mostOpen := p.dials(β, "α:1", over)
+				crowd.kill()
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Logf("%s strangers in %d ms: %s; at most %d goroutines and %d descriptors more", strangers, flooding, worst(took),
+					most-goroutines, mostOpen-open)
+				p.wantBounded(took, most-goroutines, mostOpen-open, limit)
+			})
+		}
+	}
+}
+
+// flood connects to osladdr again and again, for a time, and returns how often. Each of the workers keeps its last
+// 1000 connections.
+func flood(osladdr string, d time.Duration, workers int) int {
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	end := time.Now().Add(d)
+	for range workers {
+		wg.Go(func() {
+			var last [1000]net.Conn
+			for i := 0; time.Now().Before(end); i++ {
+				c, err := net.DialTimeout("tcp4", osladdr, patience)
+				if err != nil {
+					continue
+				}
+				n.Add(1)
+				if old := last[i%len(last)]; old != nil {
+					old.Close()
+				}
+				last[i%len(last)] = c
+			}
+		})
+	}
+	wg.Wait()
+	return int(n.Load())
+}
+
+// nonsense is what strangers may say. The last lines are requests, which are turned away.
+var nonsense = []string{
+	"\n", "\x00", "GET / HTTP/1.1\r\nHost: α\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+	strings.Repeat("x", 5000), strings.Repeat("\x00\n", 500),
+	"> lonet \"lonett\" dial \"β:1\"", "> lonet \"lonett\" dial \"β:1\" \"α:1\"",
+	"> lonet \"lonetx\" dial \"β:1\" \"α:1\"\n", "> lonet \"lonett\" dial \"β:1\" \"nohost:1\"\npayload",
+}
+
+// rascals connects to osladdr n times, says something each time, and keeps the connections or not.
+func rascals(osladdr string, n int) error {
+	for i := range n {
+		c, err := net.DialTimeout("tcp4", osladdr, patience)
+		if err != nil {
+			return err
+		}
+		io.WriteString(c, nonsense[i%len(nonsense)])
+		switch i % 3 {
+		case 0:
+			c.Close()
+		case 1:
+			c.(*net.TCPConn).CloseWrite()
+		}
+	}
+	return nil
 }
 
 // Closing the sub-network drops strangers, and waits for nobody.

@@ -17,7 +17,7 @@ const (
 	// patience bounds every wait for what must happen.
 	patience = 10 * time.Second
 	// moment is how long something that must not happen is given to happen, outside of a bubble.
-	moment = 10 * time.Millisecond
+	moment = 20 * time.Millisecond
 )
 
 // inVain says how long something was waited for.

@@ -1,6 +1,8 @@
 package hostname
 
 import (
+	"net"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -67,6 +69,15 @@ func FuzzCheck(f *testing.F) {
 		if !utf8.ValidString(name) || name == "" || name == "." || name == ".." ||
 			strings.ContainsAny(name, `/\:[]%`) || strings.ContainsFunc(name, unicode.IsControl) {
 			t.Errorf("Check(%q) allows it", name)
+		}
+		if host, _, err := net.SplitHostPort(net.JoinHostPort(name, "1")); host != name || err != nil {
+			t.Errorf("in an address %q is %q, %v", name, host, err)
+		}
+		if base := filepath.Base(filepath.Join("dir", name)); base != name {
+			t.Errorf("in a path %q is %q", name, base)
+		}
+		if got, err := strconv.Unquote(strconv.Quote(name)); got != name || err != nil {
+			t.Errorf("in a line %q is %q, %v", name, got, err)
 		}
 	})
 }

@@ -37,8 +37,8 @@ func ToASCII(host string) string {
 			return "", false
 		}
 		label = strings.ToLower(label)
-		if isASCII(label) {
-			return label, true // a Kelvin sign, for one, is a k now
+		if isASCII(label) { // a Kelvin sign, for one, is a k now
+			return label, !strings.HasPrefix(label, prefix) // it would be taken for the encoding of another
 		}
 		return encode([]rune(label)), true
 	})

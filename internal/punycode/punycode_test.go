@@ -62,29 +62,40 @@ func TestLeftAlone(t *testing.T) {
 			t.Errorf("ToUnicode(%.20q) = %.20q, want it left as it is", s, got)
 		}
 	}
-	for _, s := range []string{"\xff", strings.Repeat("α", maxLabel)} {
+	for _, s := range []string{"\xff", "Xn--00\u0130", strings.Repeat("α", maxLabel)} { // the second is ASCII in small letters
 		if got := ToASCII(s); got != s {
 			t.Errorf("ToASCII(%.20q) = %.20q, want it left as it is", s, got)
 		}
 	}
 }
 
-// FuzzPunycode checks that what decodes encodes to the same, but for case.
+// FuzzPunycode checks that what decodes encodes to the same, and what encodes decodes to the same, but for case.
 func FuzzPunycode(f *testing.F) {
 	for _, s := range []string{"xn--mxa", "α", "xn--mnchen-3ya.example", "xn--99999999", "xn--node--h9d", "xn---"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		ascii := ToASCII(s)
-		if u := ToUnicode(s); u != s && u == strings.ToLower(u) {
-			if got := ToASCII(u); !strings.EqualFold(got, ascii) {
-				t.Errorf("%q decodes to %q, which encodes to %q", s, u, got)
+		var ascii, unicode []string
+		for label := range strings.SplitSeq(s, ".") {
+			a, u := ToASCII(label), ToUnicode(label)
+			ascii, unicode = append(ascii, a), append(unicode, u)
+			// Who encodes makes letters small, and leaves what is too long: what decodes to others is nobody's encoding.
+			if u != label && u == strings.ToLower(u) && len(u) <= maxLabel {
+				if got := ToASCII(u); !strings.EqualFold(got, label) {
+					t.Errorf("%q decodes to %q, which encodes to %q", label, u, got)
+				}
+			}
+			if a != label && len(a) <= maxLabel {
+				if got := ToUnicode(a); got != strings.ToLower(label) {
+					t.Errorf("%q encodes to %q, which decodes to %q", label, a, got)
+				}
 			}
 		}
-		if len(ascii) < maxLabel && ascii != s {
-			if got := ToASCII(ToUnicode(ascii)); !strings.EqualFold(got, ascii) {
-				t.Errorf("%q encodes to %q, which comes back as %q", s, ascii, got)
-			}
+		if got, want := ToASCII(s), strings.Join(ascii, "."); got != want {
+			t.Errorf("%q encodes to %q, its labels to %q", s, got, want)
+		}
+		if got, want := ToUnicode(s), strings.Join(unicode, "."); got != want {
+			t.Errorf("%q decodes to %q, its labels to %q", s, got, want)
 		}
 	})
 }

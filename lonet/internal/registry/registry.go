@@ -80,6 +80,7 @@ func (c Config) Open(ctx context.Context, network, osladdr string) (*Registry, e
 	if err != nil {
 		where := c.Dir()
 		if checkName(network) == nil {
+			err = advise(filepath.Join(where, network), err)
 			where = registryPath(filepath.Join(where, network))
 		}
 		return nil, &virtnet.RegistryError{Registry: where, Op: "open", Args: []string{network}, Err: err}
@@ -421,5 +422,5 @@ func (r *Registry) try(f func(*db) error) (gap bool, _ error) {
 }
 
 func (r *Registry) fail(op string, err error, args ...string) error {
-	return &virtnet.RegistryError{Registry: r.path, Op: op, Args: args, Err: explain(err)}
+	return &virtnet.RegistryError{Registry: r.path, Op: op, Args: args, Err: advise(r.dir, explain(err))}
 }
