@@ -27,6 +27,8 @@ var graph = []struct{ pkg, may string }{
 
 	{"xnet/...", "xnet/... internal/punycode"},
 
+	{"mux", "internal/queue"}, // it is for everybody: it knows none of our networks
+
 	{"virtnet", "xnet internal/hostname internal/punycode internal/queue"},
 
 	{"pipenet", "virtnet xnet internal/hostname internal/punycode internal/pipe"},
@@ -35,7 +37,7 @@ var graph = []struct{ pkg, may string }{
 
 	{"virtnettest", "virtnet xnet internal/hostname internal/punycode testing golang.org/x/net"},
 
-	{"cmd/...", "virtnet xnet/... pipenet lonet cmd/... github.com/spf13/cobra"},
+	{"cmd/...", "virtnet xnet/... pipenet lonet internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
 }
 
 // listed is what go list tells of a package.

@@ -1,0 +1,238 @@
+package mux
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// A leadership says who reads the carrier. Usually that is the session's goroutine, and wakes who waits for what has come. Where
+// one stream is all that something comes for, as in a series of requests and answers, it is faster if the stream's Read
+// reads the carrier itself: then nobody need be woken. So the goroutine rests once it has seen that for a while, and Reads
+// lead: each until it has something to return. Between two of them nobody reads, usually for microseconds, and
+// whatever else comes waits. That must not be long: the goroutine leads again
+//
+//   - at once, if anybody but an Accept waits for something when a Read leaves or later;
+//   - when the other end has had no Read for it for a millisecond or two. Then it rests less readily the next time.
+type leadership struct {
+	r *reader
+
+	// The leader's.
+	stream *Stream // whose Read leads; nil if the goroutine does
+	last   *Stream // that was woken last
+	streak int     // how many reads of the carrier in a row have woken this stream alone
+
+	// waiting counts those who wait for something that comes, a Read that leads and Accepts aside.
+	waiting atomic.Int32
+	state   atomic.Int32
+	terms   atomic.Uint32 // how many Reads have led
+	armed   atomic.Bool   // the timer runs
+
+	mu     sync.Mutex
+	cond   sync.Cond // the goroutine rests
+	timer  *time.Timer
+	seen   uint32 // terms, when the timer fired last
+	enough int    // how long a streak has to be for the goroutine to rest
+	err    error  // that a Read has met
+	closed bool
+}
+
+// States of leadership.
+const (
+	leadOwn    int32 = iota // the goroutine's
+	leadVacant              // nobody's
+	leadRead                // a Read's
+	leadWanted              // a Read's; the goroutine is next
+)
+
+const (
+	firstStreak = 16
+	mostStreak  = 1 << 20
+	// vacancy is how often to look whether nobody leads. A timer in every gap would cost more than is gained.
+	vacancy = time.Millisecond
+)
+
+func (l *leadership) init(r *reader) {
+	l.r = r
+	l.cond.L = &l.mu
+	l.enough = firstStreak
+}
+
+// woke notes that a stream was woken.
+func (l *leadership) woke(st *Stream) {
+	if st != l.last {
+		l.last, l.streak = st, 0
+	}
+}
+
+// look is called before the carrier is read, with how many streams were woken since the last time.
+func (l *leadership) look(woken int32) {
+	switch {
+	case woken == 1:
+		l.streak++
+	case woken > 1:
+		l.streak = 0
+	}
+}
+
+// mayRest tells the goroutine whether to rest.
+func (l *leadership) mayRest() bool {
+	return l.streak >= firstStreak && l.r.r == l.r.w && l.r.carrier.stops && l.waiting.Load() == 0
+}
+
+// rest lets Reads lead, until the goroutine is needed again. The error is one that ends the session.
+func (l *leadership) rest() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.streak < l.enough || l.closed {
+		return nil
+	}
+	l.streak = 0
+	l.state.Store(leadVacant)
+	if l.waiting.Load() > 0 {
+		l.fill()
+	} else {
+		l.arm()
+	}
+	for l.state.Load() != leadOwn {
+		l.cond.Wait()
+	}
+	l.streak = 0
+	err := l.err
+	l.err = nil
+	return err
+}
+
+// fill makes the goroutine lead, if nobody does. Lock held.
+func (l *leadership) fill() {
+	if l.state.CompareAndSwap(leadVacant, leadOwn) {
+		l.cond.Signal()
+	}
+}
+
+// arm makes tick look whether Reads come back. Lock held.
+func (l *leadership) arm() {
+	l.armed.Store(true)
+	l.seen = l.terms.Load()
+	if l.timer == nil {
+		l.timer = time.AfterFunc(vacancy, l.tick)
+	} else {
+		l.timer.Reset(vacancy)
+	}
+}
+
+// tick looks whether Reads come back to lead.
+func (l *leadership) tick() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.armed.Store(false)
+	terms := l.terms.Load()
+	switch state := l.state.Load(); {
+	case state == leadOwn || l.closed:
+	case state == leadVacant && terms == l.seen:
+		l.enough = min(2*l.enough, mostStreak)
+		l.fill()
+	case state == leadVacant || terms != l.seen:
+		l.arm()
+	}
+	// Else a Read leads that waits for long. It sets the timer when it leaves, or has left and sees that it is not set.
+}
+
+// take makes a Read of the stream the leader, if there is none.
+func (l *leadership) take(st *Stream) bool {
+	if l.state.Load() != leadVacant || !l.state.CompareAndSwap(leadVacant, leadRead) {
+		return false
+	}
+	l.stream = st
+	return true
+}
+
+// read leads until the stream's Read has something to return, or was interrupted.
+func (l *leadership) read(st *Stream) {
+	for {
+		err := l.r.frame()
+		if err == errInterrupted {
+			break
+		}
+		if err != nil {
+			l.fail(err)
+			return
+		}
+		if st.hasNews() && !l.r.hasFrame() {
+			break
+		}
+	}
+	l.stream = nil
+	l.terms.Add(1)
+	if !l.state.CompareAndSwap(leadRead, leadVacant) {
+		l.fail(nil) // the goroutine is wanted
+		return
+	}
+	if waiting := l.waiting.Load() > 0; waiting || !l.armed.Load() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		switch {
+		case waiting || l.closed:
+			l.fill()
+		case !l.armed.Load():
+			l.arm()
+		}
+	}
+}
+
+// fail hands the leadership of a Read over to the goroutine, with an error.
+func (l *leadership) fail(err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stream = nil
+	l.err = err
+	l.state.Store(leadOwn)
+	l.cond.Signal()
+}
+
+// await is called by who begins to wait for something that comes. The goroutine leads then, once no Read does.
+func (l *leadership) await() {
+	l.waiting.Add(1)
+	l.recall()
+}
+
+// awaited ends await.
+func (l *leadership) awaited() { l.waiting.Add(-1) }
+
+// recall makes the goroutine lead, once no Read does.
+func (l *leadership) recall() {
+	for {
+		switch l.state.Load() {
+		case leadOwn, leadWanted:
+			return
+		case leadRead:
+			if l.state.CompareAndSwap(leadRead, leadWanted) {
+				return
+			}
+		default:
+			l.mu.Lock()
+			l.fill()
+			l.mu.Unlock()
+		}
+	}
+}
+
+// close makes the goroutine lead for ever, as the session has ended.
+func (l *leadership) close() {
+	l.mu.Lock()
+	l.closed = true
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.mu.Unlock()
+	l.recall()
+}
+
+// hasFrame tells whether a whole frame was read already. It must not wait for the next Read: it may be for somebody
+// else.
+func (r *reader) hasFrame() bool {
+	if r.left > 0 || r.w-r.r < headerSize {
+		return false
+	}
+	return r.w-r.r >= headerSize+parseHeader(r.buf[r.r:]).size
+}

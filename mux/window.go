@@ -1,0 +1,96 @@
+package mux
+
+import "time"
+
+// A tuner adapts the window of a stream to what its reader and the path need: twice what is read in a round trip. The
+// round trip time is the least of late, since a window that is too large makes its own queue, and with it longer
+// round trips.
+type tuner struct {
+	since  time.Time // when read was mark, and the window was
+	mark   uint64
+	window uint32
+	grown  uint32 // by how much the window is larger than in the beginning
+}
+
+const (
+	// tuneEvery is the least time to measure the rate over: it comes in bursts.
+	tuneEvery = 5 * time.Millisecond
+	// Below handyWindow, round trips count as no shorter than handyRoundTrip: what takes time there is to wake
+	// goroutines. Larger windows than that leave the processor's cache, so only the path can make them worth it.
+	handyWindow    = 512 << 10
+	handyRoundTrip = 500 * time.Microsecond
+	// farAway is from how long a round trip on a path counts as long.
+	farAway = time.Millisecond
+)
+
+// tune is called when credit is given.
+func (st *Stream) tune() {
+	t := &st.extra().tuner
+	now := time.Now()
+	if t.since.IsZero() {
+		t.since, t.mark, t.window = now, st.read, st.window
+		return
+	}
+	rtt := st.s.pathRTT()
+	if st.window < handyWindow {
+		rtt = max(rtt, handyRoundTrip)
+	}
+	took := now.Sub(t.since)
+	if took < max(rtt, tuneEvery) || rtt == 0 {
+		return
+	}
+	// What was read in this time was sent by the credit of a round trip before. Of that, a quarter may not have
+	// been used.
+	window := float64(st.window)
+	if took < 3*rtt {
+		window = float64(t.window)
+	}
+	switch target := 2 * float64(st.read-t.mark) * float64(rtt) / float64(took); {
+	case target > 1.4*window:
+		more := st.s.growWindow(st.window)
+		t.grown += more
+		t.since, t.mark, t.window = now, st.read, st.window
+		st.window += more
+		return
+	case target < window/3 && t.grown > 0:
+		less := min(st.window/2, t.grown)
+		st.window -= less
+		t.grown -= less
+		st.s.grown.Add(-int64(less))
+	}
+	t.since, t.mark, t.window = now, st.read, st.window
+}
+
+// creditDue tells whether to give credit: when half of the window has been read. On a long path that would leave up to
+// half of the window unused, since what comes in one burst is read in one go, and whatever is left over waits for a round trip.
+func (st *Stream) creditDue() bool {
+	left := st.recvMax - st.read
+	if st.s.far.Load() {
+		return left <= uint64(st.window)/4*3
+	}
+	return left <= uint64(st.window)/2
+}
+
+// untune gives back what the window has grown.
+func (st *Stream) untune() {
+	if g := st.x.tuner.grown; g > 0 {
+		st.x.tuner.grown = 0
+		st.s.grown.Add(-int64(g))
+	}
+}
+
+// growWindow tells by how much a window may grow. All windows together may grow by half of what the session may
+// buffer, so that the other half is for the first bytes of streams.
+func (s *Session) growWindow(window uint32) uint32 {
+	lim := s.live.Load()
+	most := uint32(lim.MaxStreamWindow)
+	more := min(window, most-min(window, most))
+	if more == 0 {
+		return 0
+	}
+	if s.grown.Add(int64(more)) > int64(lim.SessionWindow/2) {
+		s.grown.Add(-int64(more))
+		return 0
+	}
+	return more
+}
