@@ -1,7 +1,9 @@
 // Package cli is the virtnet command: what its arguments mean, what it prints, and how it exits.
 //
 // It exits with 0 when what was asked for was done and held, with 1 when not, with 2 when it does not
-// understand the arguments, and with 130 when it was interrupted. What was asked for goes to standard output, everything else to standard error.
+// understand the arguments, and with 130 when it was interrupted; but a command that runs until it is interrupted, as lo
+// expose does, exits with 0 then, and lo run as its program does. What was asked for goes to standard output, everything
+// else to standard error.
 package cli
 
 import (
@@ -30,7 +32,11 @@ var errInterrupted = errors.New("interrupted")
 // Main runs the command with these arguments, and returns the code to exit with. SIGINT, SIGTERM or SIGHUP ends what
 // it does, in good order; a second one ends it at once.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
-	signalled, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ends = append(ends, syscall.SIGHUP)
+	}
+	signalled, restore := signal.NotifyContext(context.Background(), ends...)
 	defer restore()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	context.AfterFunc(signalled, func() {
@@ -46,6 +52,12 @@ func Main(args []string, in io.Reader, out, errOut io.Writer) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitOK
+	}
+	if exit, ok := errors.AsType[*exitError](err); ok {
+		if exit.err != nil {
+			fmt.Fprintf(errOut, "%s: %v\n", cmd.CommandPath(), exit.err)
+		}
+		return exit.code
 	}
 	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
 		err = context.Cause(ctx)
@@ -65,16 +77,15 @@ func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "virtnet",
 		Short: "TCP-like virtual networks: of one process, of one machine",
-		Long: `Virtnet shows and inspects virtual networks, on which programs dial and listen
-under host names of their own.
+		Long: `Virtnet shows virtual networks, on which programs dial and listen under host names of
+their own, and brings ordinary programs on them.
 
 Start with "virtnet demo".`,
-		Version:           version(),
-		Args:              noCommand,
-		RunE:              help,
-		SilenceErrors:     true, // Main prints them
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Version:       version(),
+		Args:          noCommand,
+		RunE:          help,
+		SilenceErrors: true, // Main prints them
+		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.AddCommand(newDemo(), newDemoProcess(), newLo())
@@ -104,6 +115,21 @@ func version() string {
 	}
 	return "(unknown)"
 }
+
+// An exitError says to exit with a code that is not among those above, once err is printed, if there is one.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit status %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
 
 // A usageError says that the command cannot be meant like this.
 type usageError struct{ error }

@@ -30,10 +30,10 @@ func TestUsage(t *testing.T) {
 		stdout string // what it begins with
 		stderr string
 	}{
-		{"", exitOK, "Virtnet shows", ""},
-		{"--help", exitOK, "Virtnet shows", ""},
-		{"help lo", exitOK, "Look at the lonet networks", ""},
-		{"lo", exitOK, "Look at the lonet networks", ""},
+		{"", exitOK, "Virtnet shows virtual", ""},
+		{"--help", exitOK, "Virtnet shows virtual", ""},
+		{"help lo", exitOK, "Use the lonet networks", ""},
+		{"lo", exitOK, "Use the lonet networks", ""},
 		{"--version", exitOK, "virtnet version ", ""},
 		{"dmo", exitUsage, "", "virtnet: unknown command \"dmo\": did you mean \"demo\"?\nRun \"virtnet --help\" for help.\n"},
 		{"lo frob", exitUsage, "", "virtnet lo: unknown command \"frob\"\nRun \"virtnet lo --help\" for help.\n"},

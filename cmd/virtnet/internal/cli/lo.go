@@ -21,11 +21,11 @@ import (
 func newLo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "lo",
-		Short: "Look at the lonet networks of this machine",
+		Short: "Use the lonet networks of this machine, from the shell and for ordinary programs",
 		Args:  noCommand,
 		RunE:  help,
 	}
-	cmd.AddCommand(newLoLs())
+	cmd.AddCommand(newLoLs(), newLoGc(), newLoListen(), newLoDial(), newLoExpose(), newLoForward(), newLoProxy(), newLoRun())
 	return cmd
 }
 
@@ -57,7 +57,7 @@ registry is an SQLite database: reading it can touch files in the network's dire
 			}
 			switch {
 			case len(args) > 0 && errors.Is(err, fs.ErrNotExist):
-				return fmt.Errorf("there is no network %q; \"virtnet lo ls\" lists those that there are", args[0])
+				return noNetwork(args[0])
 			case err != nil:
 				return err
 			case asJSON:

@@ -1,0 +1,113 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestEventText(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		e    event
+		want string
+	}{
+		{"ready", event{Kind: eventReady, Text: "it listens"}, "it listens"},
+		{"open", event{Kind: eventOpen, Conn: 3, From: "β:1", To: "α:2"}, "#3 β:1 -> α:2: open"},
+		{"refused", event{Kind: eventRefused, Conn: 3, From: "β:1", To: "α:2", Error: "no"}, "#3 β:1 -> α:2: refused: no"},
+		{"end", event{Kind: eventEnd, Conn: 3, From: "β:1", To: "α:2", Sent: new(int64(1)), Received: new(int64(2))}, "#3 β:1 -> α:2: ended, 1 bytes sent, 2 received"},
+		{"end with an error", event{Kind: eventEnd, Conn: 3, From: "β:1", To: "α:2", Sent: new(int64(0)), Received: new(int64(0)), Error: "reset"},
+			"#3 β:1 -> α:2: ended, 0 bytes sent, 0 received: reset"},
+		{"a name that does something to a terminal", event{Kind: eventOpen, Conn: 1, From: "\u202e:1", To: "α:2"}, `#1 "\u202e:1" -> α:2: open`},
+	} {
+		if got := test.e.String(); got != test.want {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// People hear of what is loud, of everything if they want to, and programs of everything.
+func TestTeller(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		json, verbose bool
+		want          []string
+	}{
+		{"quiet", false, false, []string{"cmd: loud"}},
+		{"verbose", false, true, []string{"cmd: quiet", "cmd: loud"}},
+		{"JSON", true, false, []string{"quiet", "loud"}},
+	} {
+		var out bytes.Buffer
+		tell := newTeller("cmd", &out, test.json, test.verbose, func(err error) { t.Error(err) })
+		tell.tell(event{Kind: eventNote, Text: "quiet"}, false)
+		tell.tell(event{Kind: eventNote, Text: "loud"}, true)
+		tell.close()
+		var got []string
+		for line := range strings.Lines(out.String()) {
+			line = strings.TrimSuffix(line, "\n")
+			if test.json {
+				var e event
+				if err := json.Unmarshal([]byte(line), &e); err != nil || e.Kind != eventNote {
+					t.Errorf("%s: %q: %v", test.name, line, err)
+				}
+				line = e.Text
+			}
+			got = append(got, line)
+		}
+		if strings.Join(got, "|") != strings.Join(test.want, "|") {
+			t.Errorf("%s: got %q, want %q", test.name, got, test.want)
+		}
+	}
+}
+
+// A reader that does not read holds up who tells, but not the end.
+func TestTellerSlowReader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		tell := newTeller("cmd", w, true, false, func(error) {})
+		told := make(chan struct{})
+		go func() {
+			for range 1000 {
+				tell.tell(event{Kind: eventNote}, true)
+			}
+			close(told)
+		}()
+		synctest.Wait()
+		select {
+		case <-told:
+			t.Error("all was told, and nobody has read it")
+		default:
+		}
+		start := time.Now()
+		tell.close()
+		if took := time.Since(start); took != tellTime {
+			t.Errorf("the end took %v, want %v", took, tellTime)
+		}
+		<-told
+		r.Close() // lets the goroutine go that writes
+	})
+}
+
+// Without a reader, JSON ends the command, and lines for people do not.
+func TestTellerNoReader(t *testing.T) {
+	for _, asJSON := range []bool{true, false} {
+		r, w := io.Pipe()
+		r.Close()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		tell := newTeller("cmd", w, asJSON, false, cancel)
+		for range 3 {
+			tell.tell(event{Kind: eventNote}, true)
+		}
+		tell.close()
+		if err := context.Cause(ctx); errors.Is(err, io.ErrClosedPipe) != asJSON {
+			t.Errorf("JSON %v: got %v", asJSON, err)
+		}
+		cancel(nil)
+	}
+}
