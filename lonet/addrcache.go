@@ -54,8 +54,9 @@ func (c *addrCache) put(hostname, osladdr string) {
 	c.addrs[hostname] = osladdr
 }
 
-// drop forgets the address, and tells whether it was remembered.
+// drop forgets the address, since a dial to it has failed, and tells whether it was remembered.
 func (c *addrCache) drop(hostname, osladdr string) bool {
+	c.Doubt()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.addrs[hostname] != osladdr {

@@ -16,7 +16,7 @@
 // its process as long as that lives: it is free at once when the host or sub-network is closed, or when the
 // process dies, however it dies. docs/lonet.md has the formats and the protocol.
 //
-// A sub-network is one listening socket on 127.0.0.1, at most one goroutine, and five descriptors; a connection
-// is one descriptor and no goroutine. There is no authentication between the processes of one machine: whoever can
+// A sub-network is one listening socket on 127.0.0.1, at most one goroutine, and five descriptors; once a second it looks
+// whether its files are in place, which takes microseconds. A connection is one descriptor and no goroutine. There is no authentication between the processes of one machine: whoever can
 // connect to 127.0.0.1 can dial the hosts. Only the user who made a network can join it.
 package lonet

@@ -34,7 +34,8 @@ type Config struct {
 	HalfOpen int
 
 	// Log gets what happens between processes and concerns no call: at level Warn that no connection can be
-	// accepted for want of descriptors or memory, and that it is over; at level Debug each incoming connection that
+	// accepted for want of descriptors or memory, and that it is over, and that the registry was lost, or is damaged,
+	// what has become of it, and which hosts have lost their names by that; at level Debug each incoming connection that
 	// was turned away. What others have sent is in it with its unprintable characters escaped, and cut at 200 bytes. The
 	// handler may be called on goroutines that wait in Accept. nil means no log.
 	Log *slog.Logger
@@ -67,8 +68,14 @@ func (c Config) log() *slog.Logger {
 //
 // The name follows the rules of [virtnet.SubNetwork.NewHost]. A process may join a network more than once.
 //
-// The directory of a network, also of one with a random name, stays when the last process has left: nobody can
-// tell that no other is about to join. Tests use Config{TempDir: t.TempDir()}, which goes with the test.
+// If somebody removes, replaces or spoils the files of the network, the sub-network notices within a second, or with
+// the next call that needs them, and has its hosts registered again. Its connections do not notice. What cannot be mended
+// is an error of NewHost, and of dials to hosts that are not known, until it can. A name that another process
+// has taken meanwhile stays that one's: the host goes on, but who does not know it already dials the other.
+//
+// The directory of a network stays when the last process has left: nobody can tell that no other is about to join.
+// [Config.GC] removes it. One with a random name goes when the sub-network is closed, if no other is on it then. Tests use
+// Config{TempDir: t.TempDir()}, which goes with the test.
 func Join(ctx context.Context, network string) (*virtnet.SubNetwork, error) {
 	return Config{}.Join(ctx, network)
 }
@@ -106,7 +113,7 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 		waiting:  overdue{after: watchAfter},
 		dialling: overdue{after: suspectAfter},
 	}
-	e.registry.Registry, err = registry.Config{TempDir: c.TempDir, Probe: e.probe}.Open(ctx, network, e.osladdr)
+	e.registry.Registry, err = registry.Config{TempDir: c.TempDir, Probe: e.probe, Log: c.Log}.Open(ctx, network, e.osladdr)
 	if err != nil {
 		_ = osl.Close()
 		return nil, err

@@ -9,9 +9,14 @@ import (
 	"github.com/virtnet/virtnet/lonet/internal/registry"
 )
 
-// probe asks the process at osladdr whether it has the host, by a dial of the host's port 0, where nobody ever
-// listens. It is the registry's Prober.
+// probe is the registry's Prober.
 func (e *engine) probe(ctx context.Context, osladdr, hostname string) (registry.Answer, error) {
+	return probe(ctx, e.network, osladdr, hostname)
+}
+
+// probe asks the process at osladdr whether it has the host of the network, whose full name it is given, by a dial of
+// the host's port 0, where nobody ever listens.
+func probe(ctx context.Context, network, osladdr, hostname string) (registry.Answer, error) {
 	c, err := dialer.DialContext(ctx, "tcp4", osladdr)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -27,7 +32,7 @@ func (e *engine) probe(ctx context.Context, osladdr, hostname string) (registry.
 	buf := lineBuffers.Get().(*lineBuffer)
 	defer lineBuffers.Put(buf)
 	host0 := (&virtnet.Addr{Host: hostname}).String()
-	_, err = c.Write(request{e.network, host0, host0}.append(buf[:0]))
+	_, err = c.Write(request{network, host0, host0}.append(buf[:0]))
 	n := 0
 	if err == nil {
 		n, err = readLine(c, buf, 0, maxLine)
@@ -41,7 +46,7 @@ func (e *engine) probe(ctx context.Context, osladdr, hostname string) (registry.
 	line, _ := splitLine(buf[:n])
 	rep, ok := parseReply(line)
 	switch {
-	case !ok || rep.network != e.network:
+	case !ok || rep.network != network:
 		return registry.Nobody, nil
 	case rep.saysNoHost():
 		return registry.NoSuchHost, nil

@@ -39,7 +39,7 @@ func advise(dir string, err error) error {
 
 // attempt does in dir what SQLite does, and returns the system's error, which SQLite keeps to itself.
 func attempt(dir string) error {
-	const files, size = 3, 64 << 10 // more than a new registry and its log have
+	const files, size = 4, 64 << 10 // as many as opening takes, and more than a new registry and its log have
 	f, err := os.CreateTemp(dir, "attempt-*")
 	if err == nil {
 		defer os.Remove(f.Name())

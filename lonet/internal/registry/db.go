@@ -25,12 +25,15 @@ const (
 const (
 	selectAddr   = `SELECT osladdr FROM hosts WHERE hostname = ?`
 	selectRow    = `SELECT rowid, osladdr FROM hosts WHERE hostname = ?`
-	selectRows   = `SELECT hostname, osladdr FROM hosts ORDER BY hostname`
-	selectAnyAt  = `SELECT 1 FROM hosts WHERE osladdr = ? LIMIT 1`
+	selectRows   = `SELECT rowid, hostname, osladdr FROM hosts ORDER BY hostname`
+	selectOther  = `SELECT name FROM sqlite_schema WHERE name NOT IN ('hosts', 'meta') AND name NOT LIKE 'sqlite_%' LIMIT 1`
+	selectHosts  = `SELECT hostname FROM hosts WHERE osladdr = ?`
 	insertRow    = `INSERT INTO hosts (rowid, hostname, osladdr) VALUES (?, ?, ?)`
 	replaceRow   = `UPDATE hosts SET rowid = ?, osladdr = ? WHERE hostname = ? AND rowid = ? AND osladdr = ?`
 	deleteRow    = `DELETE FROM hosts WHERE hostname = ? AND osladdr = ?`
 	deleteRowsAt = `DELETE FROM hosts WHERE osladdr = ?`
+
+	deleteExactly = `DELETE FROM hosts WHERE hostname = ? AND rowid = ? AND osladdr = ?`
 )
 
 // db is one connection to a registry. Its methods are single tries: none of them waits, and each may fail with an
@@ -108,6 +111,18 @@ func (d *db) setup(network string, create bool) error {
 
 var errIncomplete = errors.New("not a lonet registry: tables or their description are missing")
 
+// errMismatch is what each *mismatchError is.
+var errMismatch = errors.New("mismatch")
+
+// A mismatchError says that a registry is another than the one wanted.
+type mismatchError struct{ what, want, have string }
+
+func (e *mismatchError) Error() string {
+	return fmt.Sprintf("%s mismatch: want %q; have %q", e.what, e.want, e.have)
+}
+
+func (e *mismatchError) Unwrap() error { return errMismatch }
+
 // check reads whether this is the registry of the network, in the version that we speak.
 func (d *db) check(network string) error {
 	stmt, _, err := d.conn.PrepareTransient(selectMeta)
@@ -127,10 +142,10 @@ func (d *db) check(network string) error {
 		meta[stmt.ColumnText(0)] = stmt.ColumnText(1)
 	}
 	if v, ok := meta["schemaver"]; ok && v != schemaVersion {
-		return fmt.Errorf("schema version mismatch: want %q; have %q", schemaVersion, v)
+		return &mismatchError{"schema version", schemaVersion, v}
 	}
 	if v, ok := meta["network"]; ok && v != network {
-		return fmt.Errorf("network name mismatch: want %q; have %q", network, v)
+		return &mismatchError{"network name", network, v}
 	}
 	if len(meta) < 2 {
 		return errIncomplete
@@ -173,19 +188,25 @@ func (d *db) create(network string) (err error) {
 
 // pragma runs a pragma, whose answer must be want if that is not empty.
 func (d *db) pragma(query, want string) error {
+	got, err := d.text(query)
+	if err == nil && want != "" && got != want {
+		return fmt.Errorf("%s: the answer is %q", query, got)
+	}
+	return err
+}
+
+// text returns the first column of the first row of what a query without arguments answers, "" if that is nothing.
+func (d *db) text(query string) (string, error) {
 	stmt, _, err := d.conn.PrepareTransient(query)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer stmt.Finalize()
 	answered, err := stmt.Step()
-	if err != nil || want == "" {
-		return err
+	if !answered || err != nil {
+		return "", err
 	}
-	if !answered || stmt.ColumnText(0) != want {
-		return fmt.Errorf("%s: the answer is %q", query, stmt.ColumnText(0))
-	}
-	return nil
+	return stmt.ColumnText(0), nil
 }
 
 // exec runs a statement that returns no rows, with arguments that are strings or int64s, and returns how
@@ -196,7 +217,7 @@ func (d *db) exec(query string, args ...any) (changes int, _ error) {
 		return 0, err
 	}
 	if _, err := stmt.Step(); err != nil {
-		return 0, err
+		return 0, noTable(err)
 	}
 	return d.conn.Changes(), nil
 }
@@ -204,7 +225,7 @@ func (d *db) exec(query string, args ...any) (changes int, _ error) {
 func (d *db) prepare(query string, args ...any) (*sqlite.Stmt, error) {
 	stmt, err := d.conn.Prepare(query)
 	if err != nil {
-		return nil, err
+		return nil, noTable(err)
 	}
 	for i, arg := range args {
 		switch v := arg.(type) {
@@ -225,7 +246,7 @@ func (d *db) addr(host string) (osladdr string, found bool, _ error) {
 		osladdr = d.lookup.ColumnText(0)
 	}
 	if err := errors.Join(err, d.lookup.Reset()); err != nil {
-		return "", false, err
+		return "", false, noTable(err)
 	}
 	return osladdr, found, nil
 }
@@ -239,13 +260,19 @@ func (d *db) row(host string) (_ row, found bool, _ error) {
 	defer stmt.Reset()
 	found, err = stmt.Step()
 	if !found || err != nil {
-		return row{}, false, err
+		return row{}, false, noTable(err)
 	}
 	return row{stmt.ColumnInt64(0), stmt.ColumnText(1)}, true, nil
 }
 
-// rows returns the addresses of all hosts, sorted by their names.
-func (d *db) rows() (hosts []Host, _ error) {
+// An entry is a row with all that is in it.
+type entry struct {
+	id int64
+	Host
+}
+
+// entries returns all rows, sorted by the hosts' names.
+func (d *db) entries() (rows []entry, _ error) {
 	stmt, err := d.prepare(selectRows)
 	if err != nil {
 		return nil, err
@@ -254,9 +281,9 @@ func (d *db) rows() (hosts []Host, _ error) {
 	for {
 		more, err := stmt.Step()
 		if !more || err != nil {
-			return hosts, err
+			return rows, noTable(err)
 		}
-		hosts = append(hosts, Host{Name: stmt.ColumnText(0), OSLAddr: stmt.ColumnText(1)})
+		rows = append(rows, entry{stmt.ColumnInt64(0), Host{Name: stmt.ColumnText(1), OSLAddr: stmt.ColumnText(2)}})
 	}
 }
 
@@ -278,14 +305,20 @@ func (d *db) replace(host string, old row, osladdr string) (bool, error) {
 	return changes == 1, err
 }
 
-// anyAt tells whether there are rows with the address.
-func (d *db) anyAt(osladdr string) (bool, error) {
-	stmt, err := d.prepare(selectAnyAt, osladdr)
+// hostsAt returns the names of the hosts with the address.
+func (d *db) hostsAt(osladdr string) (hosts []string, _ error) {
+	stmt, err := d.prepare(selectHosts, osladdr)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	defer stmt.Reset()
-	return stmt.Step()
+	for {
+		more, err := stmt.Step()
+		if !more || err != nil {
+			return hosts, noTable(err)
+		}
+		hosts = append(hosts, stmt.ColumnText(0))
+	}
 }
 
 // explain adds to an error of SQLite what the user can do about it.

@@ -143,17 +143,6 @@ func TestRefusedUntouched(t *testing.T) {
 	}
 }
 
-func TestNotADatabase(t *testing.T) {
-	c := Config{TempDir: t.TempDir()}
-	dir := filepath.Join(c.Dir(), "n")
-	os.MkdirAll(dir, 0o700)
-	os.WriteFile(registryPath(dir), []byte(strings.Repeat("not a database\n", 1000)), 0o600)
-	_, err := c.Open(t.Context(), "n", "127.0.0.1:1")
-	if sqlite.ErrCode(err) != sqlite.ResultNotADB || !strings.HasSuffix(err.Error(), "remove the network's directory once no process is on it") {
-		t.Errorf("got error %v", err)
-	}
-}
-
 // A verdict about one announcement does not touch the next, of the same name from the same address.
 func TestReplaceExactly(t *testing.T) {
 	m := join(t, Config{TempDir: t.TempDir()}, "n")

@@ -43,47 +43,37 @@ func checkName(network string) error {
 	return nil
 }
 
-// makeNetwork makes sure that the directory of the network is there and is this user's. Without a name it
-// makes a new network's directory. It returns the network's name.
-func makeNetwork(ctx context.Context, base, network string) (string, error) {
-	if network != "" {
-		if err := checkName(network); err != nil {
-			return "", err
-		}
-	}
+// newNetwork makes the directory of a new network with a random name, which it returns.
+func newNetwork(ctx context.Context, base string) (string, error) {
 	if err := makeBase(base); err != nil {
 		return "", err
 	}
-	for isNew := network == ""; ; {
-		if isNew {
-			network = strconv.FormatUint(rand.Uint64(), 36)
+	for {
+		network := strconv.FormatUint(rand.Uint64(), 36)
+		if err := makeIn(ctx, base, filepath.Join(base, network)); !errors.Is(err, fs.ErrExist) {
+			return network, err
 		}
-		dir := filepath.Join(base, network)
-		if n := len(registryPath(dir)); n > maxPath {
-			return "", fmt.Errorf("network name: %s is %d bytes long, at most %d are possible", registryPath(dir), n, maxPath)
-		}
-		err := makeIn(ctx, base, dir)
-		if errors.Is(err, fs.ErrExist) && isNew {
-			continue
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return "", err
-		}
-		fi, err := checkNetwork(dir)
-		if err != nil {
-			return "", err
-		}
-		return network, setMode(dir, fi, modeNetwork)
 	}
+}
+
+// checkPath tells whether SQLite takes the path of a registry.
+func checkPath(path string) error {
+	if len(path) > maxPath {
+		return fmt.Errorf("network name: %s is %d bytes long, at most %d are possible", path, len(path), maxPath)
+	}
+	return nil
 }
 
 // makeBase makes the directory of all networks. One that is already there is used as it is, unless it is
 // this user's own: then its mode is put right, so that other users can have networks too.
 func makeBase(base string) error {
-	if err := os.Mkdir(base, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
 	fi, err := os.Lstat(base)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := os.Mkdir(base, 0o777); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		fi, err = os.Lstat(base)
+	}
 	if err != nil {
 		return err
 	}
@@ -116,6 +106,17 @@ func makeIn(ctx context.Context, base, dir string) error {
 	}
 }
 
+// ErrNotOurs is the error about a network that is another user's.
+var ErrNotOurs = errors.New("belongs to another user")
+
+type notOursError struct{ dir string }
+
+func (e *notOursError) Error() string {
+	return fmt.Sprintf("%s %v: choose another name for the network", e.dir, ErrNotOurs)
+}
+
+func (e *notOursError) Unwrap() error { return ErrNotOurs }
+
 // checkNetwork refuses what is not a directory of this user's own.
 func checkNetwork(dir string) (fs.FileInfo, error) {
 	fi, err := os.Lstat(dir)
@@ -127,9 +128,7 @@ func checkNetwork(dir string) (fs.FileInfo, error) {
 	case !fi.IsDir():
 		return nil, fmt.Errorf("%s is not a directory", dir)
 	case !ours(fi):
-		return nil, fmt.Errorf("%s belongs to another user: choose another name for the network", dir)
+		return nil, &notOursError{dir}
 	}
 	return fi, nil
 }
-
-func registryPath(dir string) string { return filepath.Join(dir, "registry.db") }

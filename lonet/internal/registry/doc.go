@@ -52,8 +52,21 @@
 // process must not answer "no such host" of a host that it is about to announce or has announced, since another takes
 // the name over on that word; while the host is not ready the answer is "connection refused".
 //
-// # Removed files
+// # Turns
 //
-// Whoever removes a network's files under its processes splits it: those stay on a database that nobody who joins
-// later sees. Announce therefore fails once the path of registry.db leads to another file than at Open, or to none.
+// SQLite finds a database's -wal and -shm by their paths when it first reads it. So that they are that database's own, those
+// who open a registry take turns with those who make, replace or remove one: see turn. Programs that know only
+// registry.db take none; what is done for them is in evict.go.
+//
+// # Removal
+//
+// GC removes rows and marks of processes that are gone, and networks that nobody uses: where no mark is held, all rows
+// are dead, nobody has the database open, which SQLite's own locks tell of any program, and which was not used lately.
+//
+// # Loss
+//
+// Whoever removes, replaces or spoils a network's files under its processes splits it: those stay on a database that nobody
+// who joins later sees. They look for it once a second, and when they announce a host or do not find one; then
+// they open what is there, or make it, and announce their hosts again. The rows of others they take with them. A
+// damaged database is replaced by who finds that, also when it joins. See session, attach, clear and mend.
 package registry

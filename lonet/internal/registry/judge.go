@@ -47,7 +47,14 @@ const (
 	verdictDead                 // the process is gone, and with it all of its hosts
 )
 
-// judge finds out whether the process at osladdr still has the host.
+// A judge finds out what has become of who announced a host.
+type judge struct {
+	dir   string // of the network
+	probe Prober
+	life  context.Context // nothing is found out after it
+}
+
+// row finds out whether the process at osladdr still has the host.
 //
 //	mark        answer       verdict
 //	any         present      alive
@@ -60,18 +67,18 @@ const (
 //	gone, none  nobody       dead
 //
 // The answer counts even where the mark is free: the port may have gone to a process that leaves no mark.
-func (r *Registry) judge(ctx context.Context, hostname, osladdr string) (verdict, error) {
+func (j *judge) row(ctx context.Context, hostname, osladdr string) (verdict, error) {
 	port, ok := parseAddr(osladdr)
 	if !ok {
 		return verdictAlive, fmt.Errorf("%w: %w", virtnet.ErrHostDup, badAddr(osladdr))
 	}
 	for start := time.Now(); ; {
-		answer, err := r.ask(ctx, osladdr, hostname)
+		answer, err := j.ask(ctx, osladdr, hostname)
 		if err != nil {
 			return verdictAlive, err
 		}
 		// Looked at after the answer: who ends between the two is found dead a moment later, not alive.
-		state, err := checkMark(markPath(r.dir, port))
+		state, err := checkMark(markPath(j.dir, port))
 		if err != nil {
 			return verdictAlive, err
 		}
@@ -90,23 +97,23 @@ func (r *Registry) judge(ctx context.Context, hostname, osladdr string) (verdict
 		case answer == Nobody && !patient:
 			return verdictAlive, nil
 		}
-		if err := sleep(ctx, r.life.Done(), time.Millisecond); err != nil {
+		if err := sleep(ctx, j.life.Done(), time.Millisecond); err != nil {
 			return verdictAlive, err
 		}
 	}
 }
 
-// ask asks the Prober for as long as this registry and ctx live, at most for the time of silence.
-func (r *Registry) ask(ctx context.Context, osladdr, hostname string) (Answer, error) {
-	if r.probe == nil {
+// ask asks the Prober for as long as life and ctx last, at most for the time of silence.
+func (j *judge) ask(ctx context.Context, osladdr, hostname string) (Answer, error) {
+	if j.probe == nil {
 		return Silent, nil
 	}
 	limited, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()
-	defer context.AfterFunc(r.life, cancel)()
-	answer, err := r.probe(limited, osladdr, hostname)
+	defer context.AfterFunc(j.life, cancel)()
+	answer, err := j.probe(limited, osladdr, hostname)
 	switch {
-	case r.life.Err() != nil:
+	case j.life.Err() != nil:
 		return Silent, virtnet.ErrRegistryDown
 	case ctx.Err() != nil:
 		return Silent, ctx.Err()

@@ -32,16 +32,13 @@ type Host struct {
 //
 // It asks no process and makes nothing. What it reads it may read while processes join, write and leave.
 func (c Config) List(ctx context.Context) ([]Network, error) {
-	entries, err := os.ReadDir(c.Dir())
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	names, err := c.Networks()
+	if err != nil {
 		return nil, err
 	}
 	var networks []Network
-	for _, e := range entries {
-		if !e.IsDir() || checkName(e.Name()) != nil {
-			continue
-		}
-		n, err := c.ListNetwork(ctx, e.Name())
+	for _, name := range names {
+		n, err := c.ListNetwork(ctx, name)
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
@@ -54,6 +51,20 @@ func (c Config) List(ctx context.Context) ([]Network, error) {
 	return networks, nil
 }
 
+// Networks returns the names of what may be networks, sorted. The directory of networks need not be there.
+func (c Config) Networks() (names []string, _ error) {
+	entries, err := os.ReadDir(c.Dir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	for _, e := range entries {
+		if e.IsDir() && checkName(e.Name()) == nil {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 // ListNetwork tells which hosts are on one network, as List does. One that is not there is an error that is
 // fs.ErrNotExist. Err of the result is nil.
 func (c Config) ListNetwork(ctx context.Context, network string) (Network, error) {
@@ -63,9 +74,21 @@ func (c Config) ListNetwork(ctx context.Context, network string) (Network, error
 	}
 	n.Dir = filepath.Join(c.Dir(), network)
 	// A database of another user's is not even opened: SQLite would make files beside it that are ours.
-	if _, err := checkNetwork(n.Dir); err != nil {
+	fi, err := checkNetwork(n.Dir)
+	if err != nil {
 		return n, err
 	}
+	if err := n.readMarks(); err != nil {
+		return n, err
+	}
+	if n.Processes == 0 {
+		defer keepTime(n.Dir, fi)
+	}
+	t, err := takeTurn(ctx, n.Dir, false) // else we could find a registry that is being removed, or made
+	if err != nil {
+		return n, err
+	}
+	defer t.leave()
 	path := registryPath(n.Dir)
 	if _, err := os.Stat(path); err != nil {
 		return n, err
@@ -76,16 +99,12 @@ func (c Config) ListNetwork(ctx context.Context, network string) (Network, error
 		return n, fmt.Errorf("%s: %w", path, err)
 	}
 	defer d.conn.Close()
-	for tries := 0; ; tries++ {
-		if n.Hosts, err = d.rows(); !busy(err) {
-			break
-		}
-		if err = sleep(ctx, nil, rewait(tries)); err != nil {
-			break
-		}
-	}
-	if err != nil {
+	var rows []entry
+	if err := retry(ctx, func() (err error) { rows, err = d.entries(); return err }); err != nil {
 		return n, fmt.Errorf("%s: %w", path, explain(err))
+	}
+	for _, row := range rows {
+		n.Hosts = append(n.Hosts, row.Host)
 	}
 	return n, n.readMarks()
 }
@@ -96,6 +115,7 @@ func (n *Network) readMarks() error {
 	if err != nil {
 		return err
 	}
+	n.Processes = 0
 	states := make(map[uint16]State)
 	for _, e := range entries {
 		port, ok := markPort(e.Name())

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -35,8 +37,18 @@ type member struct {
 	*Registry
 	osladdr string
 	ln      net.Listener
-	closed  atomic.Bool // to probes: no host is here
+	hosts   atomic.Value // what it tells probes: a func(host string) bool; nil says nothing
+	closed  atomic.Bool  // to probes: no host is here
 }
+
+// joined makes the member one of the network.
+func (m *member) joined(r *Registry) {
+	m.Registry = r
+	m.has(r.owns)
+}
+
+// has makes the member tell probes by f which hosts are here; nil is as if nobody were.
+func (m *member) has(f func(host string) bool) { m.hosts.Store(f) }
 
 // listen makes a member that answers probes as a lonet process does, as far as they matter here: the one line
 // it gets is a host's name, and it says "present" or "nohost".
@@ -61,10 +73,11 @@ func listen() (*member, error) {
 func (m *member) answer(c net.Conn) {
 	defer c.Close()
 	host, err := bufio.NewReader(c).ReadString('\n')
-	if err != nil || m.Registry == nil {
+	has, _ := m.hosts.Load().(func(string) bool)
+	if err != nil || has == nil {
 		return
 	}
-	if !m.closed.Load() && m.owns(strings.TrimSpace(host)) {
+	if !m.closed.Load() && has(strings.TrimSpace(host)) {
 		io.WriteString(c, "present\n")
 	} else {
 		io.WriteString(c, "nohost\n")
@@ -79,11 +92,11 @@ func (m *member) withdraw(ctx context.Context, host string) error {
 	return m.Withdraw(ctx, host, m.osladdr)
 }
 
-// owns tells whether the host is the member's: from before Announce writes its row until Withdraw begins.
-func (m *member) owns(host string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.own[host] != 0
+// owns tells whether the host is the process's: from before Announce writes its row until Withdraw begins.
+func (r *Registry) owns(host string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.own[host] != 0
 }
 
 // leave stops accepting, then closes the registry, as a sub-network does.
@@ -132,7 +145,7 @@ func join(t testing.TB, c Config, network string) *member {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { r.Close() })
-	m.Registry = r
+	m.joined(r)
 	return m
 }
 
@@ -194,12 +207,22 @@ func (c *child) reply() string {
 // do sends a command that must succeed, and returns what comes after "ok".
 func (c *child) do(words ...any) string {
 	c.t.Helper()
-	c.send(words...)
-	got, ok := strings.CutPrefix(c.reply(), "ok")
-	if !ok {
-		c.t.Fatalf("child: %v: %s", words, got)
+	got, err := c.try(words...)
+	if err != nil {
+		c.t.Fatalf("child: %v: %v", words, err)
 	}
-	return strings.TrimSpace(got)
+	return got
+}
+
+// try sends a command, and returns what comes after "ok", or the text of an error.
+func (c *child) try(words ...any) (string, error) {
+	c.t.Helper()
+	c.send(words...)
+	line := c.reply()
+	if got, ok := strings.CutPrefix(line, "ok"); ok {
+		return strings.TrimSpace(got), nil
+	}
+	return "", errors.New(strings.TrimPrefix(line, "error "))
 }
 
 // kill kills the child and returns once the kernel has taken from it what it held.
@@ -221,19 +244,49 @@ func childMain() {
 			waitUntil(a[2:])
 			start := time.Now()
 			r, err := Config{TempDir: a[0], Probe: probe}.Open(ctx, a[1], m.osladdr)
-			m.Registry = r
-			return fmt.Sprint(time.Since(start).Microseconds()), err
+			took := time.Since(start)
+			m.joined(r)
+			return fmt.Sprint(took.Microseconds()), err
 		},
 		"addr":     func([]string) (string, error) { return m.osladdr, nil },
 		"announce": func(a []string) (string, error) { return "", m.announce(ctx, a[0]) },
 		"query":    func(a []string) (string, error) { return m.Query(ctx, a[0]) },
-		"close":    func([]string) (string, error) { return "", m.Close() },
+		"close": func([]string) (string, error) {
+			m.has(nil)
+			return "", m.Close()
+		},
+		// oldopen tmp network host, oldclose: what a program that knows only registry.db does.
+		"oldopen": func(a []string) (_ string, err error) {
+			bare, err = oldOpen(Config{TempDir: a[0]}, a[1], a[2], m.osladdr)
+			m.has(func(host string) bool { return host == a[2] })
+			return "", err
+		},
+		"oldclose": func([]string) (string, error) {
+			m.has(nil)
+			err := errors.Join(bareExec(bare, "DELETE FROM hosts WHERE osladdr = '"+m.osladdr+"'"), bare.Close())
+			return "", err
+		},
+		// copy from to, scribble path offset length: change files. This process must not, for it would lose SQLite's locks.
+		"copy": func(a []string) (string, error) {
+			data, err := os.ReadFile(a[0])
+			if err == nil {
+				err = os.WriteFile(a[1], data, 0o600)
+			}
+			return "", err
+		},
+		"scribble": func(a []string) (string, error) { return "", scribble(a[0], a[1], a[2]) },
+		// gc tmp network: tells whether the network was removed.
+		"gc": func(a []string) (string, error) {
+			s, err := Config{TempDir: a[0], Probe: probe}.GC(ctx, a[1], GC{MinAge: -1})
+			return fmt.Sprint(s.Removed), err
+		},
 		// lock path: holds the database's write lock until unlock. connect just opens it.
 		"connect": func(a []string) (_ string, err error) {
 			bare, err = sqlite.OpenConn(a[0], sqlite.OpenReadWrite)
 			return "", err
 		},
-		"exec": func(a []string) (string, error) { return "", bareExec(bare, strings.Join(a, " ")) },
+		"disconnect": func([]string) (string, error) { return "", bare.Close() },
+		"exec":       func(a []string) (string, error) { return "", bareExec(bare, strings.Join(a, " ")) },
 		// write time millis mode: writes rows in a closed loop; see BenchmarkAnnounce8.
 		"write": func(a []string) (string, error) { return childWrite(m, bare, a) },
 	}
@@ -241,11 +294,63 @@ func childMain() {
 	for in.Scan() {
 		words := strings.Fields(in.Text())
 		if got, err := commands[words[0]](words[1:]); err != nil {
-			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " "))
+			fmt.Println("error", strings.ReplaceAll(err.Error(), "\n", " ")+codeOf(err))
 		} else {
 			fmt.Println("ok", got)
 		}
 	}
+}
+
+// oldOpen joins a network as a program that knows only registry.db, and announces a host.
+func oldOpen(c Config, network, host, osladdr string) (*sqlite.Conn, error) {
+	dir := filepath.Join(c.Dir(), network)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	conn, err := sqlite.OpenConn(registryPath(dir), sqlite.OpenReadWrite, sqlite.OpenCreate)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetBusyTimeout(time.Second)
+	d := &db{conn: conn}
+	for _, query := range []string{
+		"PRAGMA journal_mode = wal",
+		createHosts, createMeta,
+		"INSERT OR IGNORE INTO meta VALUES ('schemaver', 'lonet.1'), ('network', '" + network + "')",
+	} {
+		if err == nil {
+			_, err = d.text(query)
+		}
+	}
+	if err == nil {
+		err = d.check(network)
+	}
+	if err == nil {
+		_, err = d.text("INSERT INTO hosts VALUES ('" + host + "', '" + osladdr + "')")
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// scribble writes over a part of a file.
+func scribble(path, offset, length string) error {
+	at, err := strconv.ParseInt(offset, 10, 64)
+	if err != nil {
+		return err
+	}
+	n, err := strconv.Atoi(length)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(bytes.Repeat([]byte{0xa5}, n), at)
+	return errors.Join(err, f.Close())
 }
 
 // waitUntil waits for the time in args, in Unix nanoseconds, if there is one.
@@ -265,4 +370,10 @@ func bareExec(conn *sqlite.Conn, query string) error {
 	defer stmt.Finalize()
 	_, err = stmt.Step()
 	return err
+}
+func codeOf(err error) string {
+	if c := sqlite.ErrCode(err); c != sqlite.ResultError {
+		return " " + c.String()
+	}
+	return ""
 }

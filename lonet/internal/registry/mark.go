@@ -49,6 +49,7 @@ const markWait = 500 * time.Millisecond
 type mark struct {
 	path string
 	lock *flock.Flock
+	file fs.FileInfo // which is locked
 }
 
 func markPath(dir string, port uint16) string {
@@ -83,7 +84,7 @@ func takeMark(ctx context.Context, path string) (*mark, error) {
 // lockMark tries to lock the mark for ourselves. The mark it returns is nil when it did not succeed: state is
 // Running if it is held, Unmarked if it is not there.
 func lockMark(path string, flag int) (_ *mark, state State, _ error) {
-	m := &mark{path, flock.New(path, flock.SetFlag(flag))}
+	m := &mark{path: path, lock: flock.New(path, flock.SetFlag(flag))}
 	locked, err := m.lock.TryLock()
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && flag&os.O_CREATE == 0:
@@ -92,20 +93,17 @@ func lockMark(path string, flag int) (_ *mark, state State, _ error) {
 		return nil, Unmarked, err
 	case !locked:
 		return nil, Running, nil
-	case !m.linked():
-		return nil, Unmarked, m.lock.Unlock()
 	}
-	return m, Gone, nil
+	if m.file, err = m.lock.Stat(); err == nil && m.linked() {
+		return m, Gone, nil
+	}
+	return nil, Unmarked, errors.Join(err, m.lock.Unlock())
 }
 
 // linked tells whether the file that is locked is still the one at the path.
 func (m *mark) linked() bool {
-	held, err := m.lock.Stat()
-	if err != nil {
-		return false
-	}
 	there, err := os.Stat(m.path)
-	return err == nil && os.SameFile(held, there)
+	return err == nil && os.SameFile(m.file, there)
 }
 
 // unlock lets go of the mark and leaves the file.

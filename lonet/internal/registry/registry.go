@@ -4,52 +4,55 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/virtnet/virtnet"
 )
 
-// Config says where networks are. The zero value is the system's temporary directory.
-type Config struct {
-	// TempDir is the directory in which the directory "lonet" is; empty means os.TempDir().
-	TempDir string
-	// Probe asks who is at an address. Nil asks nobody: a process without a mark then counts as alive.
-	Probe Prober
-}
-
 // closeWait is how long Close tries to remove the rows of its hosts. What stays is dead by rule.
 const closeWait = 20 * time.Millisecond
 
 // A Registry is a process's access to the registry of a network. It is a [virtnet.Registry] and a
-// [virtnet.Withdrawer], and safe for concurrent use. It has no goroutines, and holds four descriptors: the
-// mark, and registry.db with its -wal and -shm.
+// [virtnet.Withdrawer], and safe for concurrent use. It holds four descriptors: the mark, and registry.db with its -wal
+// and -shm. It has no goroutines, but for the instant once a second in which it looks whether its files are
+// in place. If they are not, or are damaged, that look or an operation that finds it brings them back, with the hosts
+// of this process.
 //
 // Its operations return *virtnet.RegistryError. One that waits, because another process is writing, ends with
 // the context's error when the context ends and with ErrRegistryDown when the registry is closed.
 type Registry struct {
 	// Constant after Open.
 	network string
-	dir     string      // of the network
-	path    string      // of registry.db
-	file    fs.FileInfo // of registry.db as it was opened
+	base    string // the directory of networks
+	dir     string // of the network
+	path    string // of registry.db
 	osladdr string
-	probe   Prober
-	mark    *mark
+	port    uint16 // of osladdr
+	isNew   bool   // the network has a random name that was made for it
+	judge   judge
+	log     *slog.Logger
 	life    context.Context // ended by Close
 	stop    context.CancelFunc
 	close   func() error // does what Close does, once
 
+	// mending is full while somebody mends, and then only who does replaces the session. It is taken before mu.
+	mending chan struct{}
+	told    *session // of which the log knows that it cannot be mended; of who mends
+
+	doubt atomic.Bool // see Doubt; atomic because every Query looks at it
+
 	// Guarded by mu, which is held for single tries of statements, microseconds each, and never while waiting.
-	mu    sync.Mutex
-	db    *db // usable while down is unset
-	down  bool
-	own   map[string]claim
-	dirty bool // own ever held anything, so there may be rows of ours
-	pacer pacer
+	mu       sync.Mutex
+	*session // usable while down is unset
+	down     bool
+	own      map[string]claim
+	behind   bool // there may be hosts that are lost, or rows that should not be ours
+	dirty    bool // own ever held anything, so there may be rows of ours
+	pacer    pacer
+	watch    *time.Timer // runs look
 }
 
 var (
@@ -63,80 +66,23 @@ type claim int
 const (
 	announcing claim = iota + 1 // the row may be there or not
 	announced                   // the row is there
+	lost                        // the row was in a registry that is no more; it is to be made again
+	taken                       // likewise, but another process has made a host of that name meanwhile
 )
 
-// Open opens the registry of the network for a process that accepts at osladdr, a "127.0.0.1:port" that the
-// caller is already bound to. What is missing is made: the directories, the database, its tables. An empty
-// network makes a new one with a random name; see [Registry.Network].
-//
-// Processes may open one network at the same moment. Open waits for others only as long as ctx lives. It
-// locks the process's mark, or fails with [ErrMarked], and removes rows with osladdr, which are of a dead process that
-// had the port before.
-//
-// A network of another version, or one whose registry says another name, is refused, as is a directory that
-// is a link or another user's.
-func (c Config) Open(ctx context.Context, network, osladdr string) (*Registry, error) {
-	r, err := c.open(ctx, network, osladdr)
-	if err != nil {
-		where := c.Dir()
-		if checkName(network) == nil {
-			err = advise(filepath.Join(where, network), err)
-			where = registryPath(filepath.Join(where, network))
-		}
-		return nil, &virtnet.RegistryError{Registry: where, Op: "open", Args: []string{network}, Err: err}
-	}
-	return r, nil
-}
-
-func (c Config) open(ctx context.Context, network, osladdr string) (*Registry, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	port, ok := parseAddr(osladdr)
-	if !ok {
-		return nil, fmt.Errorf("address %q is not 127.0.0.1:port", osladdr)
-	}
-	base, err := filepath.Abs(c.Dir())
-	if err != nil {
-		return nil, err
-	}
-	if network, err = makeNetwork(ctx, base, network); err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(base, network)
-	r := &Registry{
-		network: network,
-		dir:     dir,
-		path:    registryPath(dir),
-		osladdr: osladdr,
-		probe:   c.Probe,
-		own:     make(map[string]claim),
-	}
-	if r.db, err = openDB(ctx, r.path, network, true); err != nil {
-		return nil, err
-	}
-	if r.file, err = os.Stat(r.path); err == nil {
-		r.mark, err = takeMark(ctx, markPath(dir, port))
-	}
-	if err != nil {
-		r.db.conn.Close()
-		return nil, err
-	}
-	r.life, r.stop = context.WithCancel(context.Background())
-	r.close = sync.OnceValue(r.shut)
-	if err := r.sweep(ctx); err != nil {
-		r.close()
-		return nil, err
-	}
-	return r, nil
-}
-
-// sweep removes the rows that a dead process left with this process's address.
+// sweep removes rows with this process's address of hosts that it does not have: those that a dead process left which
+// had the port before, and those that others have carried over from a registry that was lost.
 func (r *Registry) sweep(ctx context.Context) error {
 	return r.write(ctx, func(d *db) error {
-		found, err := d.anyAt(r.osladdr)
-		if found {
+		hosts, err := d.hostsAt(r.osladdr)
+		if len(hosts) > 0 && len(r.own) == 0 {
 			_, err = d.exec(deleteRowsAt, r.osladdr)
+			return err
+		}
+		for _, host := range hosts {
+			if r.own[host] == 0 && err == nil {
+				_, err = d.exec(deleteRow, host, r.osladdr)
+			}
 		}
 		return err
 	})
@@ -149,7 +95,7 @@ func (r *Registry) Network() string { return r.network }
 //
 // If the registry has the name already, Announce finds out whether the process that has it is alive. It fails with
 // ErrHostDup if so, which for a process without a mark that does not answer takes a second, and takes the name
-// over otherwise. It fails also if the registry's files were removed or replaced since Open.
+// over otherwise. It fails also if the registry's files were removed, replaced or damaged and cannot be made again.
 func (r *Registry) Announce(ctx context.Context, hostname, hostdata string) error {
 	if err := r.announce(ctx, hostname, hostdata); err != nil {
 		return r.fail("announce", err, hostname, hostdata)
@@ -166,36 +112,20 @@ func (r *Registry) announce(ctx context.Context, hostname, hostdata string) erro
 		err = fmt.Errorf("the address of this process is %s", r.osladdr)
 	}
 	if err == nil {
-		err = r.inPlace()
+		_, err = r.whole(ctx)
 	}
 	if err == nil {
-		err = r.claim(ctx, hostname)
+		err = r.claim(ctx, hostname, announcing)
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	if amiss(err) {
+		err = r.attempt(ctx, func() error { return r.claim(ctx, hostname, announcing) })
+	}
 	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
 		delete(r.own, hostname)
-		return err
 	}
-	r.own[hostname] = announced
-	return nil
-}
-
-var errRemoved = errors.New("the registry was removed or replaced while in use, so that who joins now sees another network: " +
-	"close this one and join it again")
-
-// inPlace fails if the path of the registry does not lead to the file that is open, as after an "rm -r", or a
-// cleaner of temporary directories. It opens nothing: SQLite's locks would go with any descriptor that is closed.
-func (r *Registry) inPlace() error {
-	switch there, err := os.Stat(r.path); {
-	case errors.Is(err, fs.ErrNotExist):
-		return errRemoved
-	case err != nil:
-		return err
-	case !os.SameFile(r.file, there):
-		return errRemoved
-	}
-	return nil
+	return err
 }
 
 // reserve keeps the name from other Announces here, and a Withdraw that still tries from removing the new row.
@@ -213,31 +143,38 @@ func (r *Registry) reserve(hostname string) error {
 	return nil
 }
 
-// claim makes the host's row ours.
-func (r *Registry) claim(ctx context.Context, hostname string) error {
+// errWithdrawn ends a claim on behalf of a host that is not to be announced any more.
+var errWithdrawn = errors.New("the host was withdrawn")
+
+// claim makes the host's row ours, as long as it is from that far with it, and then it is announced.
+func (r *Registry) claim(ctx context.Context, hostname string, from claim) error {
 	for {
-		old, done, err := r.insert(ctx, hostname)
+		old, done, err := r.insert(ctx, hostname, from)
 		if done || err != nil {
 			return err
 		}
-		stale := verdictStale // our own, which a Withdraw has not got rid of yet
+		stale := verdictStale // our own, which a Withdraw has not got rid of yet, or which was carried over
 		if old.osladdr != r.osladdr {
-			if stale, err = r.judge(ctx, hostname, old.osladdr); err != nil {
+			if stale, err = r.judge.row(ctx, hostname, old.osladdr); err != nil {
 				return err
 			}
 		}
 		if stale == verdictAlive {
 			return virtnet.ErrHostDup
 		}
-		var replaced bool
 		err = r.write(ctx, func(d *db) (err error) {
-			replaced, err = d.replace(hostname, old, r.osladdr)
+			if r.own[hostname] != from {
+				return errWithdrawn
+			}
+			if done, err = d.replace(hostname, old, r.osladdr); done {
+				r.own[hostname] = announced
+			}
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if replaced {
+		if done {
 			if stale == verdictDead {
 				r.collect(old.osladdr)
 			}
@@ -248,10 +185,16 @@ func (r *Registry) claim(ctx context.Context, hostname string) error {
 }
 
 // insert makes the host's row, or returns the one that is there.
-func (r *Registry) insert(ctx context.Context, hostname string) (there row, done bool, _ error) {
+func (r *Registry) insert(ctx context.Context, hostname string, from claim) (there row, done bool, _ error) {
 	err := r.write(ctx, func(d *db) (err error) {
+		if r.own[hostname] != from {
+			return errWithdrawn
+		}
 		for {
-			if done, err = d.insert(hostname, r.osladdr); done || err != nil {
+			if done, err = d.insert(hostname, r.osladdr); done {
+				r.own[hostname] = announced
+			}
+			if done || err != nil {
 				return err
 			}
 			found := false
@@ -281,6 +224,34 @@ func (r *Registry) query(ctx context.Context, hostname string) (string, error) {
 		}
 		return "", err
 	}
+	if r.doubt.Load() && r.doubt.Swap(false) {
+		if _, err := r.whole(ctx); err != nil {
+			return "", err
+		}
+	}
+	osladdr, err := r.search(ctx, hostname)
+	switch {
+	case err == nil:
+		return osladdr, nil
+	case err == virtnet.ErrNoHost: // or is it that the registry is one that all have left?
+		mended, merr := r.whole(ctx)
+		if merr != nil {
+			return "", merr
+		}
+		if mended {
+			osladdr, err = r.search(ctx, hostname)
+		}
+	case amiss(err):
+		err = r.attempt(ctx, func() error {
+			osladdr, err = r.search(ctx, hostname)
+			return err
+		})
+	}
+	return osladdr, err
+}
+
+// search looks the host up, and waits where it has to.
+func (r *Registry) search(ctx context.Context, hostname string) (string, error) {
 	for n := 0; ; n++ {
 		osladdr, err := r.lookup(hostname)
 		if !busy(err) {
@@ -316,6 +287,10 @@ func badAddr(osladdr string) error {
 	return fmt.Errorf("the registry has address %q, which is not 127.0.0.1:port", osladdr)
 }
 
+// Doubt says that the host was not found at an address that Query has returned. The next Query sees to it that the
+// registry is in place.
+func (r *Registry) Doubt() { r.doubt.Store(true) }
+
 // Withdraw takes the announcement of the host back; without one it does nothing. From its start the host may be
 // announced again, here too.
 func (r *Registry) Withdraw(ctx context.Context, hostname, hostdata string) error {
@@ -330,19 +305,21 @@ func (r *Registry) withdraw(ctx context.Context, hostname, hostdata string) erro
 		return nil
 	}
 	r.mu.Lock()
-	if r.own[hostname] == announced {
+	if r.own[hostname] != announcing {
 		delete(r.own, hostname)
 	}
 	r.mu.Unlock()
-	return r.write(ctx, func(d *db) error {
-		switch r.own[hostname] {
-		case announcing:
-			return errAnnouncing
-		case announced:
+	return r.attempt(ctx, func() error {
+		return r.write(ctx, func(d *db) error {
+			switch r.own[hostname] {
+			case 0:
+				_, err := d.exec(deleteRow, hostname, r.osladdr)
+				return err
+			case announcing:
+				return errAnnouncing
+			}
 			return nil // again, since: the row is that one's
-		}
-		_, err := d.exec(deleteRow, hostname, r.osladdr)
-		return err
+		})
 	})
 }
 
@@ -351,7 +328,8 @@ var errAnnouncing = errors.New("the host is being announced")
 
 // Close removes what was announced and releases the registry and the mark. Operations in progress and later
 // ones fail with ErrRegistryDown. It does not wait for other processes beyond some 20 ms: rows that it
-// could not remove by then are dead by rule, since their process has no mark any more.
+// could not remove by then are dead by rule, since their process has no mark any more. A network with a random name
+// that Open has made is removed if nobody else is on it.
 //
 // The caller stops accepting at its address first, and must not use the port for another registry before Close
 // has returned.
@@ -362,7 +340,11 @@ func (r *Registry) shut() error {
 	r.mu.Lock()
 	r.down = true
 	dirty := r.dirty
+	if r.watch != nil {
+		r.watch.Stop()
+	}
 	r.mu.Unlock()
+	r.mending <- struct{}{} // who mends has no reason to wait any more, and nobody will mend again
 
 	// The mark is held meanwhile, so that the rows that go are not those of a next owner of the port.
 	if dirty {
@@ -372,8 +354,11 @@ func (r *Registry) shut() error {
 		}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	err := errors.Join(r.db.conn.Close(), r.mark.remove())
+	r.mu.Unlock()
+	if r.isNew {
+		evictUnused(r.dir, r.network)
+	}
 	if err != nil {
 		return r.fail("close", err, r.network)
 	}

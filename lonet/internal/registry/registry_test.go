@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"sync"
 	"testing"
 	"time"
@@ -115,37 +114,6 @@ func TestContextDone(t *testing.T) {
 	}
 }
 
-// The files go while processes have them open. Those say so, and do no harm to who comes after them.
-func TestRemoved(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("open files cannot be removed")
-	}
-	c := Config{TempDir: t.TempDir()}
-	a, b := join(t, c, "n"), join(t, c, "n")
-	ctx := t.Context()
-	if err := a.announce(ctx, "α"); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll(c.Dir()); err != nil {
-		t.Fatal(err)
-	}
-	wantError(t, a.announce(ctx, "β"), errRemoved)
-	after := join(t, c, "n") // there is a registry again, another one
-	wantError(t, a.announce(ctx, "β"), errRemoved)
-	if err := after.announce(ctx, "γ"); err != nil {
-		t.Error(err)
-	}
-	if err := errors.Join(a.leave(), b.leave()); err != nil {
-		t.Error(err)
-	}
-	a = join(t, c, "n")
-	if err := a.announce(ctx, "α"); err != nil {
-		t.Error(err)
-	}
-	wantQuery(t, after, "α", a.osladdr)
-	wantQuery(t, a, "γ", after.osladdr)
-}
-
 func TestBadRows(t *testing.T) {
 	m := join(t, Config{TempDir: t.TempDir()}, "n")
 	conn := bareDB(t, m.path)
@@ -176,9 +144,11 @@ func TestPortReused(t *testing.T) {
 	defer a.ln.Close()
 	b := join(t, c, "n")
 	mustExec(t, bareDB(t, b.path), "INSERT INTO hosts VALUES ('old', '"+a.osladdr+"'), ('other', '127.0.0.1:1')")
-	if a.Registry, err = c.Open(t.Context(), "n", a.osladdr); err != nil {
+	r, err := c.Open(t.Context(), "n", a.osladdr)
+	if err != nil {
 		t.Fatal(err)
 	}
+	a.joined(r)
 	defer a.Close()
 	wantQuery(t, b, "old", "")
 	wantQuery(t, b, "other", "127.0.0.1:1")

@@ -19,8 +19,13 @@ func busy(err error) bool {
 	if err == nil {
 		return false
 	}
-	code := sqlite.ErrCode(err).ToPrimary()
-	return code == sqlite.ResultBusy || code == sqlite.ResultProtocol // the latter: SQLite lost too many races
+	switch sqlite.ErrCode(err).ToPrimary() {
+	case sqlite.ResultBusy,
+		sqlite.ResultProtocol, // SQLite lost too many races
+		sqlite.ResultSchema:   // somebody is making the tables
+		return true
+	}
+	return false
 }
 
 // sleep waits for d. It ends early with ErrRegistryDown when down is closed, else with the context's error.

@@ -23,6 +23,7 @@ func TestBusy(t *testing.T) {
 		{sqlite.ResultBusyRecovery.ToError(), true},
 		{sqlite.ResultBusySnapshot.ToError(), true},
 		{sqlite.ResultProtocol.ToError(), true},
+		{sqlite.ResultSchema.ToError(), true},
 		{sqlite.ResultConstraintPrimaryKey.ToError(), false},
 	} {
 		if got := busy(test.err); got != test.want {

@@ -126,8 +126,8 @@ func (j *joint) passEnd(from, to *side) error {
 	}
 	to.ended = true
 	err := CloseWrite(to.Conn)
-	if from.ended && errors.Is(err, syscall.ENOTCONN) {
-		err = nil // to has said all it wanted to, and gone; some systems call that an error for Unix sockets
+	if from.ended && isUnix(to.Conn) && errors.Is(err, syscall.ENOTCONN) {
+		err = nil // to has said all it wanted to, and gone; with TCP it has been reset, and what came last is lost
 	}
 	return err
 }
@@ -192,9 +192,13 @@ func (j *joint) reset() {
 // rather than half closed by the other end.
 func isGone(c net.Conn) bool {
 	hc, ok := c.(interface{ CloseRead() error })
-	if !ok {
+	if !ok || isUnix(c) {
 		return false
 	}
 	err := hc.CloseRead() // fails where there is no connection any more
 	return err != nil && !errors.Is(err, errors.ErrUnsupported)
 }
+
+// isUnix tells whether a connection is a Unix socket. Some systems call one not connected as soon as the other end
+// has closed it, in good order too.
+func isUnix(c net.Conn) bool { return c.LocalAddr().Network() == "unix" }

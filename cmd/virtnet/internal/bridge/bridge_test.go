@@ -188,6 +188,57 @@ func TestJoinLastWords(t *testing.T) {
 	}
 }
 
+// likeDarwin is a Unix socket of a system that has it not connected any more when the other end has closed it.
+type likeDarwin struct{ *net.UnixConn }
+
+func (likeDarwin) CloseRead() error  { return syscall.ENOTCONN }
+func (likeDarwin) CloseWrite() error { return syscall.ENOTCONN }
+
+// One who sends all by a Unix socket, and closes it at once, has ended in good order.
+func TestJoinUnixClosed(t *testing.T) {
+	near, far := carriers[1].pair(t)
+	near2, far2 := carriers[0].pair(t)
+	result := make(chan Result, 1)
+	go func() { result <- Join(t.Context(), likeDarwin{near.(*net.UnixConn)}, near2) }()
+	io.WriteString(far, "hello")
+	far.Close()
+	if got, err := io.ReadAll(far2); string(got) != "hello" || err != nil {
+		t.Errorf("the other side got %q, %v", got, err)
+	}
+	far2.Close()
+	if r := <-result; r != (Result{AtoB: 5}) {
+		t.Errorf("result %+v", r)
+	}
+}
+
+// What is sent to one who has ended in good order, and gone, is lost, and nobody says that all was well.
+func TestJoinSentToNobody(t *testing.T) {
+	for _, a := range carriers {
+		for _, b := range carriers {
+			if !a.resets || !b.resets {
+				continue
+			}
+			t.Run(a.name+" and "+b.name, func(t *testing.T) {
+				var r Result
+				for pause := time.Millisecond; r.Err == nil; pause *= 2 {
+					if pause > patience {
+						t.Fatalf("result %+v", r)
+					}
+					j := join(t, a, b)
+					j.b.Close()
+					if _, err := io.ReadAll(j.a); err != nil {
+						t.Fatal(err)
+					}
+					io.WriteString(j.a, "lost")
+					time.Sleep(pause) // an end that is there before the reset does not learn of it: on TCP itself neither
+					j.a.CloseWrite()
+					r = j.ends()
+				}
+			})
+		}
+	}
+}
+
 // A context ends both, whatever goes on.
 func TestJoinContext(t *testing.T) {
 	virtnettest.NoLeaks(t)

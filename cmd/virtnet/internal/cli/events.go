@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -96,6 +97,7 @@ func (f *tellFlags) run(cmd *cobra.Command, out io.Writer, do func(context.Conte
 		out = cmd.ErrOrStderr()
 	}
 	t := newTeller(cmd.CommandPath(), out, f.json, f.verbose, cancel)
+	defer context.AfterFunc(ctx, t.hurry)() // do may wait for those who tell
 	err := do(ctx, t)
 	t.close()
 	if ctx.Err() != nil && cmd.Context().Err() == nil {
@@ -104,7 +106,7 @@ func (f *tellFlags) run(cmd *cobra.Command, out io.Writer, do func(context.Conte
 	return err
 }
 
-// tellTime is how long the last events may take to be written.
+// tellTime is how long each of the last events may wait for those before it, and then all of them take to be written.
 const tellTime = time.Second
 
 // A teller writes events. A reader that is slow holds up who tells, but never the end of the command; one that is gone
@@ -117,17 +119,20 @@ type teller struct {
 	fail    func(error) // is called once, when events cannot be written
 	begun   time.Time
 
-	events chan event
-	ending chan struct{} // closed when the command ends
-	done   chan struct{} // closed when all is written
+	events  chan event
+	hurried chan struct{} // closed by hurry
+	hurry   func()        // says that the command is about to end: it is not held up for long any more
+	ending  chan struct{} // closed when the command ends
+	done    chan struct{} // closed when all is written
 }
 
 // newTeller returns a teller. It has a goroutine, which close ends.
 func newTeller(name string, out io.Writer, asJSON, verbose bool, fail func(error)) *teller {
 	t := &teller{
 		name: name, out: out, json: asJSON, verbose: verbose, fail: fail, begun: time.Now(),
-		events: make(chan event, 64), ending: make(chan struct{}), done: make(chan struct{}),
+		events: make(chan event, 64), hurried: make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
 	}
+	t.hurry = sync.OnceFunc(func() { close(t.hurried) })
 	go t.writeAll()
 	return t
 }
@@ -140,7 +145,17 @@ func (t *teller) tell(e event, loud bool) {
 	e.Seconds = time.Since(t.begun).Round(time.Microsecond).Seconds()
 	select {
 	case t.events <- e:
+		return
 	case <-t.ending:
+		return
+	case <-t.hurried:
+	}
+	late := time.NewTimer(tellTime)
+	defer late.Stop()
+	select {
+	case t.events <- e:
+	case <-t.ending:
+	case <-late.C:
 	}
 }
 

@@ -7,9 +7,12 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/spf13/cobra"
 )
 
 func TestEventText(t *testing.T) {
@@ -92,6 +95,64 @@ func TestTellerSlowReader(t *testing.T) {
 		<-told
 		r.Close() // lets the goroutine go that writes
 	})
+}
+
+// A command whose end waits for those who tell ends, too.
+func TestTellerSlowReaderInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		tell := newTeller("cmd", w, true, false, func(error) {})
+		var telling sync.WaitGroup
+		for range 1000 {
+			telling.Go(func() { tell.tell(event{Kind: eventNote}, true) })
+		}
+		synctest.Wait()
+		start := time.Now()
+		tell.hurry()
+		tell.hurry()
+		telling.Wait()
+		tell.close()
+		if took := time.Since(start); took != 2*tellTime {
+			t.Errorf("the end took %v, want %v", took, 2*tellTime)
+		}
+		r.Close() // lets the goroutine go that writes
+	})
+}
+
+// What is told when the command is about to end is still written.
+func TestTellerHurry(t *testing.T) {
+	var out bytes.Buffer
+	tell := newTeller("cmd", &out, false, false, func(err error) { t.Error(err) })
+	tell.hurry()
+	for range 100 {
+		tell.tell(event{Kind: eventNote}, true)
+	}
+	tell.close()
+	if got := strings.Count(out.String(), "\n"); got != 100 {
+		t.Errorf("%d lines were written, want 100", got)
+	}
+}
+
+// A command that is interrupted ends though nobody reads what it tells.
+func TestTellFlagsInterrupted(t *testing.T) {
+	r, w := io.Pipe()
+	defer r.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	flags := tellFlags{json: true}
+	err := flags.run(cmd, w, func(ctx context.Context, t *teller) error {
+		var telling sync.WaitGroup
+		for range 100 {
+			telling.Go(func() { t.tell(event{Kind: eventNote}, true) })
+		}
+		interrupt()
+		telling.Wait()
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // Without a reader, JSON ends the command, and lines for people do not.

@@ -26,6 +26,7 @@ func TestJoinErrors(t *testing.T) {
 		{"listen tea a%:1", exitUsage, "it contains '%'"},
 		{"listen a/b α:1", exitUsage, "network: invalid name \"a/b\""},
 		{"dial tea", exitUsage, "HOST:PORT is missing"},
+		{"dial tea α:1 --wait -3s", exitUsage, "--wait -3s: a time is not negative"},
 		{"dial tea α:0", exitUsage, "nobody ever listens at port 0"},
 		{"dial tea α:1 --as a:b", exitUsage, "host: invalid name \"a:b\""},
 		{"expose tea α:1", exitUsage, "TARGET is missing"},

@@ -45,7 +45,8 @@ NET is the name that programs join, such as tea, or the full one that errors sho
 
 Ls asks no process, and takes nothing out of a registry, not even what is dead. The
 registry is an SQLite database: reading it can touch files in the network's directory.`,
-		Args: atMost(1),
+		Args:              atMost(1),
+		ValidArgsFunction: complete(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var list []lonet.NetworkInfo
 			var err error

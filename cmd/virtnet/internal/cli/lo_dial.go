@@ -46,7 +46,10 @@ interrupted.`,
 			if err != nil {
 				return err
 			}
-			if wait <= 0 { // there is no need to make a network that nobody listens on
+			if wait < 0 {
+				return &usageError{fmt.Errorf("--wait %v: a time is not negative", wait)}
+			}
+			if wait == 0 { // there is no need to make a network that nobody listens on
 				if _, err := listNetwork(cmd.Context(), args[0]); errors.Is(err, fs.ErrNotExist) {
 					return noNetwork(args[0])
 				}

@@ -40,8 +40,9 @@ These are kept too:
 ` + networkHelp + `
 
 Gc exits with 1 if something could not be removed or looked at.`,
-		Example: `  virtnet lo gc -n`,
-		Args:    atMost(1),
+		Example:           `  virtnet lo gc -n`,
+		Args:              atMost(1),
+		ValidArgsFunction: complete(0),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			results, err := gc(cmd.Context(), args, options)
 			if err != nil && len(results) == 0 {
@@ -54,12 +55,7 @@ Gc exits with 1 if something could not be removed or looked at.`,
 			if werr := write(cmd.OutOrStdout(), results, options.DryRun); werr != nil {
 				return werr
 			}
-			for _, r := range results {
-				if r.Err != nil {
-					err = errors.Join(err, fmt.Errorf("network %s: %w", printable(r.Network), r.Err))
-				}
-			}
-			return err
+			return errors.Join(err, gcErrors(results))
 		},
 	}
 	cmd.Flags().BoolVarP(&options.DryRun, "dry-run", "n", false, "say what would be removed, and remove nothing")
@@ -86,6 +82,16 @@ func gc(ctx context.Context, args []string, options lonet.GCOptions) ([]lonet.GC
 		return nil, err
 	}
 	return []lonet.GCResult{r}, nil
+}
+
+// gcErrors returns what could not be done, of all networks.
+func gcErrors(results []lonet.GCResult) (err error) {
+	for _, r := range results {
+		if r.Err != nil {
+			err = errors.Join(err, fmt.Errorf("network %s: %w", printable(r.Network), r.Err))
+		}
+	}
+	return err
 }
 
 // writeGC writes what has become of each network, and a summary.

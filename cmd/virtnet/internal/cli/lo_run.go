@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -75,12 +76,9 @@ run that is killed leaves the program, without its proxy.`,
 		Args:              runArgs,
 		ValidArgsFunction: completeRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ports := make([]exposedPort, len(exposed))
-			for i, e := range exposed {
-				var err error
-				if ports[i], err = parseExposed(e); err != nil {
-					return err
-				}
+			ports, err := parseAllExposed(exposed)
+			if err != nil {
+				return err
 			}
 			if err := checkLimit(limit); err != nil {
 				return err
@@ -144,6 +142,22 @@ type exposedPort struct {
 	target localAddr
 }
 
+// parseAllExposed parses what is to be exposed, each port once. The error is a usage error.
+func parseAllExposed(args []string) ([]exposedPort, error) {
+	ports := make([]exposedPort, len(args))
+	for i, arg := range args {
+		p, err := parseExposed(arg)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(ports[:i], func(o exposedPort) bool { return o.port == p.port }) {
+			return nil, &usageError{fmt.Errorf("--expose %s: port %s is exposed already", arg, p.port)}
+		}
+		ports[i] = p
+	}
+	return ports, nil
+}
+
 // parseExposed parses "PORT=TARGET". The error is a usage error.
 func parseExposed(arg string) (exposedPort, error) {
 	port, target, ok := strings.Cut(arg, "=")
@@ -196,6 +210,7 @@ func (r *runner) run(ctx context.Context, ports []exposedPort, program *exec.Cmd
 	}, false)
 	program.Env = runEnv(program.Environ(), r.network, r.host.Name(), where)
 	err = runProgram(ctx, program)
+	r.tell.hurry()
 	r.wait(p)
 	return err
 }

@@ -52,7 +52,7 @@ func parseTarget(arg string) (localAddr, error) {
 }
 
 func badLocal(arg, why string) error {
-	return &usageError{fmt.Errorf("address %q: %s: it is host:port, :port on the loopback interface, or unix:/path", arg, why)}
+	return &usageError{fmt.Errorf("address %q: %s: it is :port, on the loopback interface, host:port, or unix:/path, with ports up to 65535", arg, why)}
 }
 
 // addrProblem is what is wrong with an address, without the address.

@@ -29,7 +29,7 @@ func TestParseLocal(t *testing.T) {
 		{":65536", "", "invalid port"},
 		{":-1", "", "invalid port"},
 		{":http", "", "invalid port"},
-		{"::1:80", "", `address "::1:80": too many colons in address: it is host:port, :port on the loopback interface, or unix:/path`},
+		{"::1:80", "", `address "::1:80": too many colons in address: it is :port, on the loopback interface, host:port, or unix:/path, with ports up to 65535`},
 		{"/a/b", "", "invalid port"},
 	} {
 		a, err := parseLocal(test.arg)

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -27,6 +28,9 @@ type unixListener struct {
 func listenUnix(ctx context.Context, path string) (net.Listener, error) {
 	if len(path) > maxSocketPath {
 		return nil, fmt.Errorf("unix socket %q: the path is %d bytes long, at most %d are allowed: choose another directory", path, len(path), maxSocketPath)
+	}
+	if strings.HasPrefix(path, "@") {
+		path = "./" + path // package net takes it for an abstract name, which is no file, and open to everybody
 	}
 	l, err := bindUnix(path)
 	if errors.Is(err, syscall.EADDRINUSE) {
@@ -77,7 +81,8 @@ func removeStale(ctx context.Context, path string) error {
 // removeSame removes the file if it still is the one that was found.
 func removeSame(path string, found fs.FileInfo) error {
 	now, err := os.Lstat(path)
-	if err != nil || !os.SameFile(now, found) {
+	// The number of a file that was removed is soon another's, which is younger.
+	if err != nil || !os.SameFile(now, found) || !now.ModTime().Equal(found.ModTime()) {
 		return nil
 	}
 	return os.Remove(path)

@@ -118,6 +118,51 @@ func TestListenUnixLeavesFiles(t *testing.T) {
 	}
 }
 
+// A socket that has just taken a stale one's place is left alone, though it may have its inode.
+func TestRemoveSame(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	stale(t, path)
+	found := must[fs.FileInfo](t)(os.Lstat(path))
+	now := found
+	for now.ModTime().Equal(found.ModTime()) { // times of files are coarse
+		os.Remove(path)
+		stale(t, path)
+		now = must[fs.FileInfo](t)(os.Lstat(path))
+	}
+	for _, test := range []struct {
+		name  string
+		found fs.FileInfo
+		gone  bool
+	}{
+		{"the one before it", found, false},
+		{"itself", now, true},
+	} {
+		err := removeSame(path, test.found)
+		if _, lerr := os.Lstat(path); err != nil || os.IsNotExist(lerr) != test.gone {
+			t.Errorf("%s: %v, then the socket: %v", test.name, err, lerr)
+		}
+	}
+}
+
+// A name that is one of an abstract socket to package net is a file like any other.
+func TestListenUnixAt(t *testing.T) {
+	t.Chdir(t.TempDir())
+	l := must[net.Listener](t)(listenUnix(t.Context(), "@s"))
+	if info, err := os.Lstat("@s"); err != nil || info.Mode() != fs.ModeSocket|0o600 {
+		t.Errorf("the socket is %v, %v", info, err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	os.WriteFile("@s", []byte("precious"), 0o600)
+	if _, err := listenUnix(t.Context(), "@s"); err == nil || !strings.Contains(err.Error(), "no socket") {
+		t.Errorf("where there is a file: %v", err)
+	}
+	if b, err := os.ReadFile("@s"); string(b) != "precious" {
+		t.Errorf("the file: %q, %v", b, err)
+	}
+}
+
 func TestListenUnixErrors(t *testing.T) {
 	dir := t.TempDir()
 	long := filepath.Join(dir, strings.Repeat("long", 30))
