@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -71,12 +70,7 @@ func freePorts(t *testing.T, script string) string {
 	free := make(map[string]string)
 	return regexp.MustCompile(`\b847[0-9]\b`).ReplaceAllStringFunc(script, func(port string) string {
 		if free[port] == "" {
-			l, err := net.Listen("tcp", "127.0.0.1:0")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer l.Close()
-			_, free[port], _ = net.SplitHostPort(l.Addr().String())
+			free[port] = freePort(t)
 		}
 		return free[port]
 	})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -50,10 +51,11 @@ func asProgram(t *testing.T, what string) []string {
 
 // TestRunProgram is no test, but a program to run.
 func TestRunProgram(t *testing.T) {
+	if os.Getenv(runProgramEnv) == "" {
+		t.Skip("it is for other tests")
+	}
 	time.AfterFunc(patience, func() { os.Exit(3) }) // if the test has left it behind
 	switch what, arg, _ := strings.Cut(os.Getenv(runProgramEnv), " "); what {
-	case "":
-		t.Skip("it is for other tests")
 	case "signals": // says which it gets, until it is SIGTERM
 		signals := make(chan os.Signal, 8)
 		signal.Notify(signals, passedOn...)
@@ -204,12 +206,19 @@ func TestRunPrograms(t *testing.T) {
 	}
 }
 
-// freePort returns a port of the loopback interface that is free now.
+// freePort returns a port of the loopback interface that is free now, and that the system gives to nobody who doesn't
+// ask for it.
 func freePort(t *testing.T) string {
-	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-	defer l.Close()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	return port
+	t.Helper()
+	for range 1000 {
+		port := fmt.Sprint(10000 + rand.N(20000))
+		if l, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("there is no free port")
+	return ""
 }
 
 // An unmodified server lives on the network.
