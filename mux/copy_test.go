@@ -163,8 +163,8 @@ func TestHTTP(t *testing.T) {
 			transport.CloseIdleConnections()
 			srv.Close()
 			<-server.Done()
-			if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
-				t.Errorf("Accept after the end: %v", err)
+			if c, err := l.Accept(); c != nil || !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Accept after the end: %v, %v", c, err)
 			}
 		})
 	}

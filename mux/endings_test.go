@@ -61,11 +61,7 @@ func pingPong(p *peer, st *mux.Stream) {
 // other is another stream, which writes.
 func other(p *peer, n int) {
 	p.Helper()
-	st, err := p.s.Open(p.ctx)
-	if err != nil {
-		p.Fatal(err)
-	}
-	beginWrite(st, text(n)).wantBlocked(p)
+	beginWrite(p.begin(), text(n)).wantBlocked(p)
 }
 
 const smallCarrier = 8 << 10
@@ -117,10 +113,7 @@ var operations = []operation{
 		prepare: func(p *peer, st *mux.Stream) {
 			other(p, defaultWindow+1)
 			for range 5 { // fills the queue of small writes
-				st, err := p.s.Open(p.ctx)
-				if err != nil {
-					p.Fatal(err)
-				}
+				st := p.begin()
 				begin(func() (int, error) {
 					n := 0
 					for {

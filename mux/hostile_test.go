@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -575,4 +576,35 @@ func TestGarbage(t *testing.T) {
 			}
 		})
 	}
+}
+
+// While the peer doesn't take what is sent, it is not allowed more streams; when it does, it is.
+func TestGrantsWait(t *testing.T) {
+	bare(t, &mux.Config{Limits: mux.Limits{MaxStreams: 16}}, smallCarrier, func(t *testing.T, p *peer) {
+		p.greet(helloCredit, 1<<20, helloLimit, 1<<30, helloStreams, 100)
+		var in []*mux.Stream
+		for i := range 16 {
+			in = append(in, p.accept(i+1, fFin(p.mine(i+1))))
+		}
+		beginWrite(p.begin(), text(500_000)).wantBlocked(t) // has the carrier
+		out := p.begin()
+		for p.s.Queued() <= 256<<10 {
+			beginWrite(out, text(8<<10)).want(t, 8<<10)
+		}
+		for _, st := range in {
+			st.Close()
+		}
+		p.check()
+		if n := p.s.Queued(); n > 256<<10+9<<10 {
+			t.Errorf("%d bytes are queued", n)
+		}
+		all := p.drain()
+		if last := (frame{streams, 32, ""}); !slices.Contains(all, last) {
+			t.Errorf("%d frames without %v", len(all), last)
+		}
+		for i := range 16 {
+			p.accept(i + 17)
+		}
+		p.wantAlive()
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"os"
 	"testing"
@@ -211,6 +212,39 @@ func TestPeerDoesNotRead(t *testing.T) {
 	})
 }
 
+// Without keep-alives an end may be silent, and not read, for as long as it likes.
+func TestNoKeepAlives(t *testing.T) {
+	bare(t, &mux.Config{KeepAlive: -1}, smallCarrier, func(t *testing.T, p *peer) {
+		p.greet(helloCredit, 1<<20, helloLimit, 1<<30, helloStreams, 100)
+		st := p.open(1)
+		write := beginWrite(st, text(500_000))
+		write2 := beginWrite(p.begin(), text(500_000))
+		time.Sleep(24 * time.Hour)
+		write2.wantBlocked(t)
+		if err := p.s.Err(); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for n < 1_000_000 {
+			if f := p.read(); f.kind == data {
+				n += len(f.payload)
+			}
+		}
+		write.want(t, 500_000)
+		write2.want(t, 500_000)
+	})
+}
+
+// begin opens a stream, the frames of which are the caller's to read.
+func (p *peer) begin() *mux.Stream {
+	p.Helper()
+	st, err := p.s.Open(p.ctx)
+	if err != nil {
+		p.Fatal(err)
+	}
+	return st
+}
+
 // A path that is slow is not dead: what is written to it makes headway.
 func TestSlowPath(t *testing.T) {
 	for _, direct := range []bool{true, false} {
@@ -276,7 +310,51 @@ func TestPingUnderLoad(t *testing.T) {
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
+			// Nor does a small message on a stream.
+			c, s := streamPair(t, client, server)
+			go io.Copy(s, s)
+			for range 10 {
+				began := time.Now()
+				beginWrite(c, "small")
+				wantText(t, c, "small")
+				if took := time.Since(began); took > rtt+150*time.Millisecond {
+					t.Errorf("direct %v, under load a small message and its answer take %v, want little more than %v", direct, took, rtt)
+				}
+			}
 			client.Close()
+		})
+	}
+}
+
+// Streams that all have much to send share the path fairly.
+func TestFairShare(t *testing.T) {
+	for _, direct := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			const streams, rate = 8, 10_000_000
+			a, b := link{delay: 10 * time.Millisecond, rate: rate}.pair(t)
+			client, server := sessionsOn(t, a, b, nil, nil)
+			if direct {
+				mux.SetDirect(client)
+			}
+			var reads []*call[int]
+			for range streams {
+				c, s := streamPair(t, client, server)
+				go writeOn(c)
+				reads = append(reads, begin(func() (int, error) { return readOn(s) }))
+			}
+			time.Sleep(10 * time.Second)
+			client.Close()
+			least, most, total := math.MaxInt, 0, 0
+			for _, r := range reads {
+				r.returned()
+				least, most, total = min(least, r.v), max(most, r.v), total+r.v
+			}
+			if least < most/2 {
+				t.Errorf("direct %v: of %d bytes, one stream has got %d and another %d", direct, total, least, most)
+			}
+			if total < 9*rate {
+				t.Errorf("direct %v: %d bytes in 10 s, want nearly %d", direct, total, 10*rate)
+			}
 		})
 	}
 }

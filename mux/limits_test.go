@@ -3,6 +3,7 @@ package mux_test
 import (
 	"context"
 	"io"
+	"math"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -138,6 +139,7 @@ func TestSessionWindow(t *testing.T) {
 			c, s := w.pair()
 			clients, servers = append(clients, c), append(servers, s)
 			writes = append(writes, beginWrite(c, text(defaultWindow)))
+			synctest.Wait() // so that the first ones get the credit
 		}
 		done := 0
 		for _, wr := range writes {
@@ -366,7 +368,7 @@ func TestSetLimits(t *testing.T) {
 				c, _ := w.pair()
 				beginWrite(c, text(defaultWindow)).want(w, defaultWindow)
 			}
-			c, s = w.pair()
+			c, _ = w.pair()
 			write = beginWrite(c, text(defaultWindow))
 			write.wantBlocked(w)
 			w.check()
@@ -393,11 +395,11 @@ func TestWindowGrows(t *testing.T) {
 		least  int // the window is in the end
 		most   int
 	}{
-		{"long path", mux.Limits{}, 100 * time.Millisecond, 1 << 40, 16 << 20, 16 << 20},
-		{"very long path", mux.Limits{MaxStreamWindow: 4 << 20}, 600 * time.Millisecond, 1 << 40, 4 << 20, 4 << 20},
-		{"limited", mux.Limits{MaxStreamWindow: 1 << 20}, 100 * time.Millisecond, 1 << 40, 1 << 20, 1 << 20},
-		{"limited to its first", mux.Limits{MaxStreamWindow: 1}, 100 * time.Millisecond, 1 << 40, 64 << 10, 64 << 10},
-		{"limited in sum", mux.Limits{SessionWindow: 4 << 20}, 100 * time.Millisecond, 1 << 40, 1 << 20, 2<<20 + 64<<10},
+		{"long path", mux.Limits{MaxStreamWindow: 2 << 20}, 100 * time.Millisecond, math.MaxInt32, 2 << 20, 2 << 20},
+		{"very long path", mux.Limits{MaxStreamWindow: 1 << 20}, 600 * time.Millisecond, math.MaxInt32, 1 << 20, 1 << 20},
+		{"limited", mux.Limits{MaxStreamWindow: 1 << 20}, 100 * time.Millisecond, math.MaxInt32, 1 << 20, 1 << 20},
+		{"limited to its first", mux.Limits{MaxStreamWindow: 1}, 100 * time.Millisecond, math.MaxInt32, 64 << 10, 64 << 10},
+		{"limited in sum", mux.Limits{SessionWindow: 4 << 20}, 100 * time.Millisecond, math.MaxInt32, 1 << 20, 2<<20 + 64<<10},
 		{"slow reader", mux.Limits{}, 100 * time.Millisecond, 100 << 10, 64 << 10, 64 << 10},
 		{"reader of 10 MB/s", mux.Limits{}, 100 * time.Millisecond, 10e6, 1 << 20, 8 << 20},
 	} {
@@ -412,12 +414,12 @@ func TestWindowGrows(t *testing.T) {
 				}
 				write := begin(func() (int, error) { return writeOn(c) })
 				read := 0
-				for range 40 {
+				for range 30 {
 					read += readFor(t, s, x.rtt, x.rate)
 				}
 				grown := s.Window()
 				if grown < x.least || grown > x.most {
-					t.Errorf("after 40 round trips the window is %d, want %d to %d", grown, x.least, x.most)
+					t.Errorf("after 30 round trips the window is %d, want %d to %d", grown, x.least, x.most)
 				}
 				if unread := server.Stats().Unread; unread > uint64(grown) {
 					t.Errorf("%d bytes are unread with a window of %d", unread, grown)
@@ -465,7 +467,7 @@ func readFor(t *testing.T, st *mux.Stream, d time.Duration, rate int) (total int
 func TestWindowsShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const streams = 8
-		a, b := link{delay: 20 * time.Millisecond}.pair(t)
+		a, b := link{delay: 50 * time.Millisecond}.pair(t)
 		a, b = watchPair(t, a, b)
 		client, server := sessionsOn(t, a, b, nil, &mux.Config{Limits: mux.Limits{SessionWindow: 8 << 20}})
 		var ends []*mux.Stream
@@ -475,7 +477,7 @@ func TestWindowsShare(t *testing.T) {
 			go readOn(s)
 			ends = append(ends, s)
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(3 * time.Second)
 		synctest.Wait()
 		if sum, most := server.WindowSum(), uint64(4<<20+streams*defaultWindow); sum > most || sum < most/2 {
 			t.Errorf("all windows are %d, want at most %d and at least half of that", sum, most)
@@ -484,7 +486,7 @@ func TestWindowsShare(t *testing.T) {
 			st.Reset(0)
 			st.Close()
 		}
-		time.Sleep(5 * time.Second)
+		time.Sleep(4 * time.Second)
 		synctest.Wait()
 		if got := ends[0].Window(); got < 4<<20 {
 			t.Errorf("the window of the last stream is %d, want 4 MiB or more", got)

@@ -400,7 +400,11 @@ func (p *peer) open(n int) *mux.Stream {
 func (p *peer) accept(n int, frames ...frame) *mux.Stream {
 	p.Helper()
 	p.write(append([]frame{fOpen(p.mine(n))}, frames...)...)
-	st, err := begin(func() (*mux.Stream, error) { return p.s.Accept(p.ctx) }).result(p)
+	c := begin(func() (*mux.Stream, error) { return p.s.Accept(p.ctx) })
+	if !c.returned() {
+		time.Sleep(5 * time.Millisecond) // Reads may have read the carrier, and have stopped
+	}
+	st, err := c.result(p)
 	if err != nil {
 		p.Fatal(err)
 	}

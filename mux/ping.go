@@ -115,7 +115,8 @@ func (p *pings) dead(now time.Time) bool {
 		p.rounds, p.lastRound = rounds, now
 	}
 	silent := now.Sub(p.lastRead)
-	if silent >= p.timeout && (p.keepAlive > 0 || !p.s.r.greeted.Load()) || now.Sub(p.lastRound) >= p.timeout {
+	watched := p.keepAlive > 0 || !p.s.r.greeted.Load()
+	if watched && (silent >= p.timeout || now.Sub(p.lastRound) >= p.timeout) {
 		return true
 	}
 	if p.keepAlive > 0 && silent >= p.keepAlive && !p.asked {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"strings"
 	"testing"
@@ -29,8 +30,8 @@ func TestHello(t *testing.T) {
 			fHello(helloCredit, 64<<10, helloLimit, 1<<20, helloStreams, 16)},
 		{"negative", &mux.Config{Limits: mux.Limits{StreamWindow: -1, MaxStreamWindow: -1, SessionWindow: -1, MaxStreams: -1, AcceptBacklog: -1}},
 			fHello(helloCredit, 64<<10, helloLimit, 1<<20, helloStreams, 16)},
-		{"huge", &mux.Config{Limits: mux.Limits{StreamWindow: 1 << 40, SessionWindow: 1, MaxStreams: 1 << 50, AcceptBacklog: 1 << 60}},
-			fHello(helloCredit, 1<<31-1, helloLimit, 1<<31-1, helloStreams, 1<<50)},
+		{"huge", &mux.Config{Limits: mux.Limits{StreamWindow: math.MaxInt, SessionWindow: 1, MaxStreams: math.MaxInt - 1, AcceptBacklog: math.MaxInt}},
+			fHello(helloCredit, 1<<31-1, helloLimit, 1<<31-1, helloStreams, math.MaxInt-1)},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			bare(t, x.cfg, carrierSize, func(t *testing.T, p *peer) {

@@ -1,14 +1,18 @@
 package mux_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/virtnet/virtnet/internal/pipe"
 	"github.com/virtnet/virtnet/mux"
 )
 
@@ -240,5 +244,21 @@ func TestSessionState(t *testing.T) {
 		w.client.Close()
 		<-w.server.Done()
 		_ = s
+	})
+}
+
+// Config.Logger hears of the end of a session, and why.
+func TestLogger(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var buf bytes.Buffer
+		cfg := &mux.Config{Logger: slog.New(slog.NewTextHandler(&buf, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+		a, b := pipe.New(pipe.DefaultSize)
+		client, server := sessionsOn(t, a, b, nil, cfg)
+		client.CloseWithError(9, "bye")
+		<-server.Done()
+		synctest.Wait()
+		if got := buf.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"session was closed by the other end: bye (code 9)"`) {
+			t.Errorf("got %q", got)
+		}
 	})
 }

@@ -328,6 +328,7 @@ func (st *Stream) Close() error {
 	st.endSend()
 	st.stopRecv(0)
 	st.settle()
+	st.stopDeadlines()
 	st.mu.Unlock()
 	if first {
 		st.s.release(st)
@@ -446,37 +447,41 @@ func (st *Stream) fail() {
 	st.mu.Lock()
 	st.wakeRead()
 	st.wakeWrite()
+	st.stopDeadlines()
+	st.mu.Unlock()
+}
+
+// stopDeadlines lets go of timers, which hold on to the stream, when nothing waits for them any more.
+func (st *Stream) stopDeadlines() {
 	if st.x != nil {
 		st.x.readDeadline.stop()
 		st.x.writeDeadline.stop()
 	}
-	st.mu.Unlock()
 }
 
 // SetDeadline sets both deadlines. Calls that are in progress or come later fail with os.ErrDeadlineExceeded once it
-// has passed, until it is changed. The zero value means none.
+// has passed, until it is changed. The zero value means none. After Close it fails with net.ErrClosed, as the other two
+// do.
 func (st *Stream) SetDeadline(t time.Time) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.setReadDeadline(t)
-	st.setWriteDeadline(t)
-	return nil
+	return st.setDeadlines(t, st.setReadDeadline, st.setWriteDeadline)
 }
 
 // SetReadDeadline sets the deadline of Read.
-func (st *Stream) SetReadDeadline(t time.Time) error {
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	st.setReadDeadline(t)
-	return nil
-}
+func (st *Stream) SetReadDeadline(t time.Time) error { return st.setDeadlines(t, st.setReadDeadline) }
 
 // SetWriteDeadline sets the deadline of Write. After it has passed in the middle of a Write, part of the data may have been
 // sent: as much as that has returned.
-func (st *Stream) SetWriteDeadline(t time.Time) error {
+func (st *Stream) SetWriteDeadline(t time.Time) error { return st.setDeadlines(t, st.setWriteDeadline) }
+
+func (st *Stream) setDeadlines(t time.Time, set ...func(time.Time)) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.setWriteDeadline(t)
+	if st.flags&streamClosed != 0 {
+		return st.opError("set", net.ErrClosed)
+	}
+	for _, f := range set {
+		f(t)
+	}
 	return nil
 }
 

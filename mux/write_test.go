@@ -22,19 +22,19 @@ import (
 func TestWriteDeadlines(t *testing.T) {
 	for _, carrier := range carriers {
 		t.Run(carrier.name, func(t *testing.T) {
-			for seed := range uint64(3) {
+			for seed := range uint64(2) {
 				a, b := carrier.pair(t)
 				if carrier.bubble {
 					a, b = watchPair(t, a, b) // the others would not be written to directly any more
 				}
 				client, server := sessionsOn(t, a, b, nil, nil)
-				testWriteDeadlines(t, seed, 150, client, server)
+				testWriteDeadlines(t, seed, 70, client, server)
 			}
 		})
 	}
 	for _, direct := range []bool{true, false} {
 		t.Run(fmt.Sprintf("bubble, direct %v", direct), func(t *testing.T) {
-			for seed := range uint64(5) {
+			for seed := range uint64(3) {
 				synctest.Test(t, func(t *testing.T) {
 					a, b := link{delay: 50 * time.Microsecond, rate: 200e6}.pair(t)
 					a, b = watchPair(t, a, b)
@@ -43,7 +43,7 @@ func TestWriteDeadlines(t *testing.T) {
 						mux.SetDirect(client)
 						mux.SetDirect(server)
 					}
-					testWriteDeadlines(t, seed, 150, client, server)
+					testWriteDeadlines(t, seed, 70, client, server)
 				})
 			}
 		})
@@ -54,7 +54,7 @@ func TestWriteDeadlines(t *testing.T) {
 // deadlines, while the other end reads by fits and starts.
 func testWriteDeadlines(t *testing.T, seed uint64, writes int, client, server *mux.Session) {
 	t.Helper()
-	const pairs = 4
+	const pairs = 3
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	timeouts := 0
@@ -389,4 +389,24 @@ func TestConcurrentReads(t *testing.T) {
 		}
 		w.check()
 	})
+}
+
+// The carrier fails, under a Write that writes to it, just when the session is closed: nothing is left.
+func TestCloseMeetsFault(t *testing.T) {
+	for i := range 400 {
+		synctest.Test(t, func(t *testing.T) {
+			p := newPeer(t, mode{i%2 == 0, i%4 < 2 || i%8 == 7}, nil, smallCarrier)
+			p.greet(helloCredit, 1<<20, helloLimit, 1<<30, helloStreams, 100)
+			st := p.open(1)
+			write := beginWrite(st, text(500_000))
+			write.wantBlocked(t)
+			var wg sync.WaitGroup
+			wg.Go(func() { p.conn.Close() })
+			wg.Go(func() { p.s.Close() })
+			wg.Wait()
+			if _, err := write.result(t); !errors.Is(err, net.ErrClosed) {
+				t.Errorf("Write: got %v", err)
+			}
+		})
+	}
 }

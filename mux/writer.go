@@ -319,11 +319,10 @@ func (w *writer) progress() (rounds uint64, busy bool) {
 func (w *writer) finish(frame []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.shut() {
-		return
+	if !w.shut() {
+		w.queue = append(w.queue, frame...)
+		w.last = true
 	}
-	w.queue = append(w.queue, frame...)
-	w.last = true
 	w.stop()
 }
 
@@ -367,7 +366,7 @@ func (w *writer) writeOwn(st *Stream, h header, p []byte) {
 		}
 	}
 	w.busy, w.owner = false, nil
-	if w.pending() || w.last {
+	if w.pending() || w.last || w.err != nil {
 		w.flush.Signal()
 	}
 	w.leave()
