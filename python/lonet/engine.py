@@ -1,0 +1,570 @@
+"""How a sub-network accepts: one socket for all its hosts, and the acceptor's side of the handshake."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import threading
+import time
+from collections import OrderedDict, deque
+from typing import TYPE_CHECKING, Callable, Deque, Dict, Optional, Tuple
+
+from . import clock
+from .clock import Deadline
+from .conn import Conn, _recv, _send, _shutdown
+from .crowd import Crowd, Stranger
+from .handshake import BAD_REQUEST, MAX_LINE, REFUSED, Reply, no_host, parse_request
+from .listener import Listener
+from .poller import Poller
+from .quote import shorten
+from .sockopt import DONTWAIT, is_gone
+from .waiting import Dial, Waiter
+
+if TYPE_CHECKING:
+    from .host import Host
+
+_VACANCY = 0.002
+"""How long there may be no driver before the engine's thread is one, if an accept may come back and be it."""
+
+_PAUSE = 0.02
+"""How long accepting rests when the system has no descriptor or memory for a connection. Established ones go on."""
+
+_fileno = socket.socket.fileno
+_PEEK_NOW = int(socket.MSG_PEEK | DONTWAIT)
+
+_accept: Callable[[socket.socket], Tuple[int, object]] = getattr(socket.socket, "_accept")  # noqa: B009
+"""What socket.socket's accept calls: it makes no socket object, which would have to be made anew as a Conn."""
+
+_getdefaulttimeout = socket.getdefaulttimeout
+
+_SHORT_PAUSE = 0.001
+"""The same, if a stranger could be dropped, whose descriptor is free at once."""
+
+_CALM = 1.0
+"""How long accepting must not have failed for that to be over: so that a fault that comes and goes does not fill the
+log."""
+
+_NO_SOCKET = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
+
+
+class Engine:
+    """Accepts for all hosts of a sub-network, and shakes hands.
+
+    One thread at a time, the driver, does all that is to be done when something comes: best one that waits in an
+    accept, since what it drives for is most often its own, and no other thread need be woken. Who has got its
+    connection leaves, and comes back a moment later with its next accept; another accept that waits drives meanwhile,
+    or, when there is none for a while, the engine's own thread, until it has served an accept.
+    """
+
+    def __init__(
+        self,
+        lock: threading.Lock,
+        hosts: Dict[str, Host],
+        osl: socket.socket,
+        life: threading.Event,
+        broken: Callable[[], None],
+        handshake_timeout: float,
+        half_open: int,
+        logger: Optional[logging.Logger],
+    ) -> None:
+        """hosts is guarded by the lock; osl is the socket, which listens; life is set when the sub-network goes down.
+
+        broken is called if the socket is no more one that listens: somebody else has closed its descriptor.
+        """
+        self._hosts = hosts
+        self._osl = osl
+        self._osl_fd = osl.fileno()
+        self._life = life
+        self._broken = broken
+        self._logger = logger
+        self.network = ""
+
+        # The driver's alone.
+        self._crowd = Crowd(half_open, handshake_timeout)
+        self._resume: Deadline = None  # when accepting goes on
+        self._fault: Optional[float] = None  # when accepting failed last, until that is over
+        self._handed = False  # it has served an accept of another thread
+
+        # Set by any thread.
+        self._refused: Deque[Stranger] = deque()  # by others than the driver: they are to linger
+        self._timed = False  # there may be something of the driver's own to do
+
+        self._lock = lock
+        # Guarded by lock.
+        self._closed = False
+        self._orphaned = False  # the driver is to release what there is when it leaves
+        self._driver = 0  # its thread's ident
+        self._reigns = 0  # how many drivers there were
+        self._driving: Optional[Waiter] = None  # what the driver drives for, if it waits in an accept
+        self._followers: "OrderedDict[Waiter, None]" = OrderedDict()  # accepts whose threads wait for their turn
+        self._watched: Dict[int, Tuple[Listener, Dial]] = {}  # dials that wait, by descriptor, while they may give up
+        self._prompt = 0  # how many listeners' descriptors somebody may wait for: then there is no vacancy
+        self._armed = True  # the engine's thread is awake, or about to be
+
+        self._poller = Poller()
+        self._alarm = threading.Semaphore(1)
+        self._vacant = threading.Event()  # set once there is no driver any more, after close
+        self._thread = threading.Thread(target=self._run, name="lonet", daemon=True)
+
+    def start(self, network: str) -> None:
+        """Begins to accept for the network with that full name."""
+        self.network = network
+        self._osl.setblocking(False)
+        self._poller.add(self._osl_fd)
+        self._thread.start()
+
+    # Who drives.
+
+    def wait(self, w: Waiter, until: Deadline) -> None:
+        """Waits until w is done, or the deadline; drives meanwhile if nobody does."""
+        while True:
+            with self._lock:
+                if w.done or self._closed:
+                    self.give_up(w)
+                    return
+                drives = not self._driver
+                w.promoted = False
+                if drives:
+                    self._take_over(w)
+                else:
+                    if w.turn is None:
+                        w.turn = threading.Lock()
+                        w.turn.acquire()
+                    self._followers[w] = None
+            if drives:
+                try:
+                    self._drive(w, until)
+                finally:
+                    self._leave()
+                return
+            if not self._follow(w, until):
+                return
+
+    def _follow(self, w: Waiter, until: Deadline) -> bool:
+        """Waits for the turn of a waiter; tells whether it came."""
+        assert w.turn is not None
+        came = False
+        try:
+            left = clock.left(until)
+            came = w.turn.acquire(timeout=-1 if left is None else left)
+            return came
+        finally:
+            if not came:
+                with self._lock:
+                    self._followers.pop(w, None)
+                    w.turn.acquire(blocking=False)  # it may have come just now
+                    self.give_up(w)
+
+    def give_up(self, w: Waiter) -> None:
+        """Sees to it that another drives, if w was to and does not. Called with the lock held."""
+        if w.promoted:
+            w.promoted = False
+            self._vacate()
+
+    def _take_over(self, w: Optional[Waiter]) -> None:
+        """Makes this thread the driver. Called with the lock held."""
+        self._driver = threading.get_ident()
+        self._driving = w
+        self._reigns += 1
+
+    def _leave(self) -> None:
+        """Ends this thread's being the driver."""
+        with self._lock:
+            self._driver = 0
+            self._driving = None
+            self._vacate()
+            closed, orphaned = self._closed, self._orphaned
+        if closed:
+            self._vacant.set()
+        if orphaned:
+            self.release()
+
+    def _vacate(self) -> None:
+        """Sees to it that there is a driver again, in a moment. Called with the lock held."""
+        if self._driver:
+            return
+        if self._followers and not self._closed:
+            w, _ = self._followers.popitem(last=False)
+            w.promoted = True
+            assert w.turn is not None
+            w.turn.release()
+        elif not self._armed:
+            self._armed = True
+            self._alarm.release()
+
+    def prompt(self, change: int) -> None:
+        """Counts those for whom there must be no moment without a driver. Called with the lock held."""
+        self._prompt += change
+
+    def _run(self) -> None:
+        """The engine's thread."""
+        while True:
+            self._alarm.acquire()
+            reigns = -1
+            while reigns != self._reigns and not self._driver and not self._prompt and not self._closed:
+                reigns = self._reigns
+                self._life.wait(_VACANCY)
+            with self._lock:
+                self._armed = False
+                if self._closed:
+                    return
+                if self._driver:
+                    continue
+                if self._followers:
+                    self._vacate()
+                    continue
+                self._take_over(None)
+            try:
+                self._handed = False
+                self._drive(None, None)
+            finally:
+                self._leave()
+
+    def finish(self, w: Waiter, conn: Optional[Conn]) -> None:
+        """Gives a waiter its connection, or lets it look again if that is None. Called with the lock held."""
+        w.conn = conn
+        w.done = True
+        if w is self._driving:
+            if self._driver != threading.get_ident():
+                self._poller.wake()
+        elif w in self._followers:
+            del self._followers[w]
+            self._handed = True
+            assert w.turn is not None
+            w.turn.release()
+
+    # What the driver does.
+
+    def _drive(self, w: Optional[Waiter], until: Deadline) -> None:
+        """Serves what comes until w is done, or the deadline; without one, until another's accept was served."""
+        wait = self._poller.wait
+        while not self._closed:
+            for fd in wait(self._timeout(until) if self._timed or until is not None else None):
+                if fd == self._osl_fd:
+                    self._accept()
+                else:
+                    self._readable(fd)
+                if w is not None and w.done:
+                    return  # what else is readable still is for the next
+            if self._timed:
+                self._on_time()
+            if w is None:
+                if self._handed and not self._prompt:
+                    return
+            elif w.done or until is not None and time.monotonic() >= until:
+                return
+
+    def _timeout(self, until: Deadline) -> Optional[float]:
+        """Returns for how long nothing is to be done."""
+        until = clock.earlier(until, clock.earlier(self._crowd.deadline(), self._resume))
+        return None if until is None else clock.left(until)
+
+    def _on_time(self) -> None:
+        """Does what is due."""
+        self._timed = False
+        while self._refused:
+            self._enter(self._refused.popleft())
+        now = time.monotonic()
+        while True:
+            s = self._crowd.overdue(now)
+            if s is None:
+                break
+            self._drop(s)
+        if self._resume is not None and now >= self._resume:
+            self._resume = None
+            self._poller.add(self._osl_fd)
+        if self._crowd or self._resume is not None:
+            self._timed = True
+
+    def _accept(self) -> None:
+        """Accepts a connection, and serves it if its request is there."""
+        try:
+            fd, _ = _accept(self._osl)
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as err:
+            self._accept_failed(err)
+            return
+        if self._fault is not None and time.monotonic() > self._fault + _CALM:
+            self._fault = None
+            self._log(logging.WARNING, "accept works again")
+        conn = Conn(None, fd)
+        conn._enter()  # until it is the user's
+        if not DONTWAIT:
+            conn.setblocking(False)
+        elif _getdefaulttimeout() is not None:
+            conn.settimeout(None)
+        try:
+            data = _recv(conn, MAX_LINE, _PEEK_NOW)
+        except (BlockingIOError, InterruptedError):
+            self._enter(Stranger(conn, fd))
+        except OSError as err:
+            self._dropped(conn, str(err))
+        else:
+            self._read(conn, fd, b"", data)
+
+    def _accept_failed(self, err: OSError) -> None:
+        self._poller.remove(self._osl_fd)
+        if self._fault is None:
+            self._log(logging.WARNING, "accept: %s", err)
+        now = self._fault = time.monotonic()
+        if err.errno in _NO_SOCKET:
+            self._broken()
+            return
+        longest = self._crowd.longest()
+        if longest is not None:  # the first to give its descriptor
+            self._drop(longest)
+        self._resume = now + (_PAUSE if longest is None else _SHORT_PAUSE)
+        self._timed = True
+
+    def _enter(self, s: Stranger) -> None:
+        """Adds to the crowd, and drops the one who has been silent longest if there is no place."""
+        if self._crowd.full():
+            longest = self._crowd.longest()
+            if longest is not None:
+                self._drop(longest)
+        self._crowd.add(s)
+        self._timed = True
+        self._poller.add(s.fd)
+
+    def _drop(self, s: Stranger) -> None:
+        """Drops a stranger."""
+        self._crowd.remove(s)
+        self._poller.remove(s.fd)
+        if s.lingers:
+            s.conn._drop()
+        else:
+            self._dropped(s.conn, "no request came")
+
+    def _readable(self, fd: int) -> None:
+        """Serves a stranger of which something has come, or a dial that waits and seems to have given up."""
+        s = self._crowd.get(fd)
+        if s is None:
+            self._look(fd)
+        elif s.lingers:
+            self._throw_away(s)
+        else:
+            self._read_on(s)
+
+    def _throw_away(self, s: Stranger) -> None:
+        try:
+            n = len(_recv(s.conn, min(s.left, 1 << 16), DONTWAIT))
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            n = 0
+        s.left -= n
+        if n == 0 or s.left == 0:
+            self._drop(s)
+
+    def _read_on(self, s: Stranger) -> None:
+        try:
+            data = _recv(s.conn, MAX_LINE - len(s.line), _PEEK_NOW)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if data and b"\n" not in data and len(s.line) + len(data) < MAX_LINE:
+            s.line += _recv(s.conn, len(data))
+            return
+        self._crowd.remove(s)
+        self._poller.remove(s.fd)
+        self._read(s.conn, s.fd, s.line, data)
+
+    def _read(self, conn: Conn, fd: int, before: bytes, data: bytes) -> None:
+        """Serves a connection which has data to be read, behind what was read before."""
+        if not data:
+            self._dropped(conn, "no request came")
+            return
+        end = data.find(b"\n")
+        if end < 0:
+            if len(before) + len(data) < MAX_LINE:
+                self._enter(Stranger(conn, fd, _recv(conn, len(data))))
+            else:
+                self._refuse(conn, BAD_REQUEST)
+            return
+        line = _recv(conn, end + 1)  # and no more: what is behind it is the user's
+        if before:
+            line = before + line
+        src, dst, refusal = parse_request(line, self.network)
+        if src is None or dst is None:
+            self._refuse(conn, refusal)
+            return
+        may_end = len(data) > end + 1
+        if is_gone(conn, may_end):
+            self._dropped(conn, "the dialler has given up")
+            return
+        self._serve(Dial(conn, src, dst, may_end, fd))
+
+    def _serve(self, dial: Dial) -> None:
+        """Leaves a dial to an accept, or to the listener's queue, or refuses it."""
+        w = None
+        refusal = None
+        dst = dial.dst
+        with self._lock:
+            host = self._hosts.get(dst.host)
+            if host is None:
+                refusal = REFUSED if self._life.is_set() else no_host(dst)
+            else:
+                listener = host._ports.get(dst.port)
+                if not isinstance(listener, Listener) or listener._down:
+                    refusal = REFUSED
+                elif listener._accepts:
+                    w = next(iter(listener._accepts))
+                    del listener._accepts[w]
+                    listener._bind(dial)
+                elif len(listener._dials) >= listener._backlog:
+                    refusal = REFUSED
+                else:
+                    listener._dials[dial.conn] = dial
+                    listener._signal()
+                    self._watch(listener, dial)
+        if refusal is not None:
+            self._refuse(dial.conn, refusal)
+        elif w is not None:
+            conn = dial.conn if self._connected(dial) else None
+            with self._lock:
+                given_up = w.given_up
+                self.finish(w, conn)
+            if given_up and conn is not None:
+                conn._leave()
+                conn.close()
+
+    def connect(self, dial: Dial) -> bool:
+        """Tells the dialler of a dial that has waited that it is accepted. It is false if it has given up."""
+        if is_gone(dial.conn, dial.may_end):
+            self._dropped(dial.conn, "the dialler has given up")
+            return False
+        return self._connected(dial)
+
+    def _connected(self, dial: Dial) -> bool:
+        conn = dial.conn
+        try:
+            assert conn._host is not None
+            _send(conn, b'%b%d"\n' % (conn._host._accepts, conn._local.port), DONTWAIT)
+            timeout = _getdefaulttimeout()
+            if timeout is not None or not DONTWAIT:
+                conn.settimeout(timeout)
+        except OSError:
+            self._dropped(conn, "the dialler has given up")
+            return False
+        return True
+
+    def refuse(self, conn: Conn) -> None:
+        """Tells a dialler that its dial is refused."""
+        self._refuse(conn, REFUSED)
+
+    def _refuse(self, conn: Conn, text: str) -> None:
+        self._turned_away(conn, text)
+        try:
+            _send(conn, Reply(self.network, "", text).line(), DONTWAIT)  # one line into an empty buffer
+            _shutdown(conn, socket.SHUT_WR)
+        except OSError:
+            conn._drop()
+            return
+        s = Stranger(conn, _fileno(conn), lingers=True)
+        if self._driver == threading.get_ident():
+            self._enter(s)
+        else:
+            self._refused.append(s)  # close looks after what the driver does not see any more
+            self._timed = True
+            self._poller.wake()
+
+    def _dropped(self, conn: Conn, why: str) -> None:
+        """Closes a connection without an answer."""
+        self._turned_away(conn, why)
+        conn._drop()
+
+    def _turned_away(self, conn: Conn, why: str) -> None:
+        if self._logger is not None and self._logger.isEnabledFor(logging.DEBUG):
+            try:
+                port = socket.socket.getpeername(conn)[1]
+            except OSError:
+                port = 0
+            self._log(logging.DEBUG, "incoming, from port %d: %s", port, shorten(why))
+
+    def _log(self, level: int, message: str, *args: object) -> None:
+        if self._logger is not None:
+            self._logger.log(level, "lonet: network %s: " + message, self.network, *args)
+
+    # Dials that wait.
+
+    def _watch(self, listener: Listener, dial: Dial) -> None:
+        """Begins to see whether a dial that waits is given up. Called with the lock held."""
+        if dial.may_end:
+            return  # there is something to read all the time
+        try:
+            self._poller.add(dial.fd)
+        except OSError:
+            return  # the system watches no more; who accepts it looks anyway
+        self._watched[dial.fd] = listener, dial
+
+    def unwatch(self, dial: Dial) -> None:
+        """Ends that. Called with the lock held."""
+        if self._watched.pop(dial.fd, None) is not None:
+            self._poller.remove(dial.fd)
+
+    def _look(self, fd: int) -> None:
+        """Looks at a dial that waits and has become readable."""
+        with self._lock:
+            listener, dial = self._watched.get(fd, (None, None))
+            if dial is None or listener is None:
+                return  # it was accepted just now
+            dial.conn._enter()
+            gone = is_gone(dial.conn, dial.may_end)
+            dial.conn._leave()
+            self.unwatch(dial)
+            if not gone:
+                dial.may_end = True  # it is payload
+                return
+            del listener._dials[dial.conn]
+            listener._signal()
+        self._dropped(dial.conn, "the dialler has given up")
+
+    # The end.
+
+    def close(self) -> None:
+        """Stops accepting, drops the connections whose request has not come yet, and waits for what it started.
+
+        The hosts are down already, so that no accept waits any more.
+        """
+        with self._lock:
+            self._closed = True
+            driver = self._driver
+            me = threading.get_ident()
+            self._orphaned = driver == me  # a log's handler closes: this thread is the driver still
+            if not self._armed:
+                self._armed = True
+                self._alarm.release()
+        self._poller.wake()
+        if driver and driver != me:
+            self._vacant.wait()
+        if self._thread.ident not in (None, me):
+            self._thread.join()
+        if not self._orphaned:
+            self.release()
+
+    def deafen(self) -> None:
+        """Stops accepting, in a process that ends, and waits for nothing."""
+        self._osl.close()
+
+    def release(self) -> None:
+        """Closes all that is open."""
+        self._osl.close()
+        for s in [*self._crowd, *self._refused]:
+            s.conn._drop()
+        self._poller.close()
+
+    def forget(self) -> None:
+        """Closes what a forked child has inherited; nothing of the parent's ends."""
+        self._closed = True
+        for s in [*self._crowd, *self._refused]:
+            s.conn._forget()
+        for _, dial in self._watched.values():
+            dial.conn._forget()
+        self._refused.clear()
+        self._watched.clear()
+        self._followers.clear()
+        self._osl.close()
+        self._poller.close()
