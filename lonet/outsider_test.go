@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -82,9 +83,7 @@ func (o *outsider) start(cmd string, a args) int {
 	o.Helper()
 	o.last++
 	line := args{"id": o.last, "cmd": cmd}
-	for name, value := range a {
-		line[name] = value
-	}
+	maps.Copy(line, a)
 	fmt.Fprintf(o.in, "%s\n", must[[]byte](o)(json.Marshal(line)))
 	return o.last
 }

@@ -192,6 +192,32 @@ func TestRecoverNotWritable(t *testing.T) {
 	other.wantError([]any{"host", "α"}, "host already registered")
 }
 
+// Who has joined while the registry could only be read can write as soon as it may.
+func TestRecoverReadOnly(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("left out: only root can be another user")
+	}
+	p := newPlace(t)
+	openTemp(t, &p.cfg.TempDir)
+	c := p.asUser(12345)
+	c.do("tryjoin", p.cfg.TempDir, "t")
+	chmod := func(mode os.FileMode) {
+		t.Helper()
+		for _, file := range must[[]string](t)(filepath.Glob(p.path("t") + "*")) { // SQLite gives its own the same mode
+			if err := os.Chmod(file, mode); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	chmod(0o444)
+	c.do("join", p.cfg.TempDir, "t")
+	for range 2 {
+		c.wantError([]any{"host", "α"}, p.path("t"), "readonly database", "make the network's files writable")
+	}
+	chmod(0o644)
+	c.do("host", "α")
+}
+
 // While the registry was lost somebody else has made a host of the same name. Both live: the name is the other's, and who
 // knows the first goes on with it.
 func TestRecoverLostName(t *testing.T) {

@@ -494,3 +494,76 @@ func TestWindowsShare(t *testing.T) {
 		client.Close()
 	})
 }
+
+// One frame that allows several streams lets several Opens go on, and several opens at once are for several Accepts.
+func TestSeveralWait(t *testing.T) {
+	bare(t, nil, carrierSize, func(t *testing.T, p *peer) {
+		p.greet()
+		for i := range 16 {
+			p.open(i + 1)
+		}
+		var opens, accepts []*call[*mux.Stream]
+		for range 5 {
+			opens = append(opens, begin(func() (*mux.Stream, error) { return p.s.Open(p.ctx) }))
+			accepts = append(accepts, begin(func() (*mux.Stream, error) { return p.s.Accept(p.ctx) }))
+		}
+		opens[0].wantBlocked(t)
+		p.write(fStreams(20), fOpen(p.mine(1)), fOpen(p.mine(2)), fOpen(p.mine(3)), fOpen(p.mine(4)))
+		for name, calls := range map[string][]*call[*mux.Stream]{"Open": opens, "Accept": accepts} {
+			n := 0
+			for _, c := range calls {
+				if c.returned() && c.err == nil {
+					n++
+				}
+			}
+			if n != 4 {
+				t.Errorf("%d calls of %s have returned, want 4", n, name)
+			}
+		}
+		p.check()
+	})
+}
+
+// Credit of the session that a Write has taken and not used, since it was interrupted, goes to the next who waits for it.
+func TestCreditReturned(t *testing.T) {
+	bare(t, nil, smallCarrier, func(t *testing.T, p *peer) {
+		p.greet(helloCredit, 1<<20, helloLimit, 1<<20, helloStreams, 100)
+		var writers []*mux.Stream
+		var writes []*call[int]
+		for range 10 {
+			st := p.begin()
+			writers = append(writers, st)
+			writes = append(writes, beginWrite(st, text(maxFrame)))
+			synctest.Wait()
+		}
+		p.check()
+		last := 0 // that waits for the carrier
+		for i, w := range writes {
+			if !w.returned() {
+				last = max(last, i)
+			}
+		}
+		if n := p.s.Starved(); n == 0 || last != 9 {
+			t.Fatalf("%d Writes wait for credit, the last of all is %d", n, last)
+		}
+		starved := p.s.Starved()
+		victim := 9 - starved // the last that has credit
+		writers[victim].SetWriteDeadline(time.Unix(1, 0))
+		n, err := writes[victim].result(t)
+		wantErr(t, err, "write", os.ErrDeadlineExceeded)
+		if n != 0 {
+			t.Fatalf("%d bytes were written; the Write is not one that waits", n)
+		}
+		if got := p.s.Starved(); got != starved-1 {
+			t.Errorf("%d Writes wait for credit, want %d", got, starved-1)
+		}
+		p.check()
+		total := 0
+		for _, f := range p.drain() {
+			total += len(f.payload)
+		}
+		if total != 1<<20 {
+			t.Errorf("%d bytes have come, want all that were allowed", total)
+		}
+	})
+}

@@ -292,15 +292,6 @@ func (w *writer) end(id uint64) {
 	w.mu.Unlock()
 }
 
-// push makes the flusher write what is queued, if anything is.
-func (w *writer) push() {
-	w.mu.Lock()
-	if len(w.queue) > 0 {
-		w.kick()
-	}
-	w.mu.Unlock()
-}
-
 // queued returns how many bytes wait.
 func (w *writer) queued() int {
 	w.mu.Lock()

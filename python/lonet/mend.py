@@ -64,10 +64,11 @@ class Mender:
         self._thread.start()
 
     def stop(self) -> None:
-        """Waits for the thread, once life has ended. From then on nobody mends."""
+        """Waits for the thread, and for who mends, once life has ended: from then on nobody does."""
         if self._thread.ident not in (None, threading.get_ident()):
             self._thread.join()
-        self._turn.acquire()
+        with self._turn:
+            pass
 
     def whole(self, until: Deadline) -> bool:
         """Sees to it that all is in place. Tells whether there was anything to do; raises if it can't be done."""

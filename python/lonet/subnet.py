@@ -295,8 +295,10 @@ def _listen() -> socket.socket:
     """Makes the socket on which the sub-network accepts for all its hosts."""
     osl = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
-        osl.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted ones inherit it, as those that dial have
-        it osl.bind(("127.0.0.1", 0)) osl.listen(4096)
+        # Accepted sockets inherit it, and those that dial have it too.
+        osl.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        osl.bind(("127.0.0.1", 0))
+        osl.listen(4096)
     except BaseException:
         osl.close()
         raise

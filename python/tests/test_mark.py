@@ -79,7 +79,9 @@ class MarkTest(TestCase):
         self.assertEqual(set(most), {1})
 
     def test_killed(self) -> None:
-        child = self.child("from lonet import mark, waits; m = mark.take(args[0], waits.Waits()); say('held'); read()", self.path)
+        child = self.child(
+            "from lonet import mark, waits; m = mark.take(args[0], waits.Waits()); say('held'); read()", self.path
+        )
         self.assertEqual(child.line(), "held")
         self.assertIs(mark.look(self.path), State.RUNNING)
         child.kill()

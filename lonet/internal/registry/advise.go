@@ -21,7 +21,7 @@ func advise(dir string, err error) error {
 			err = fmt.Errorf("%w: %w", err, cause)
 		}
 	case sqlite.ResultReadOnly:
-		return fmt.Errorf("%w: make the network's files writable, then close it and join it again", err)
+		return fmt.Errorf("%w: make the network's files writable", err)
 	}
 	switch {
 	case errors.Is(err, syscall.ENOSPC):

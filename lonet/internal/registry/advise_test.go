@@ -32,7 +32,7 @@ func TestAdvise(t *testing.T) {
 		{"it opens now", dir, sqlite.ResultCantOpen.ToError(), "", nil},
 		{"it does not open", gone, sqlite.ResultCantOpen.ToError(), ": no such file or directory", fs.ErrNotExist},
 		{"it is not read", gone, sqlite.ResultIOErrSHMSize.ToError(), ": no such file or directory", fs.ErrNotExist},
-		{"it is not writable", dir, sqlite.ResultReadOnly.ToError(), ": make the network's files writable, then close it and join it again", nil},
+		{"it is not writable", dir, sqlite.ResultReadOnly.ToError(), ": make the network's files writable", nil},
 		{"read-only", dir, fmt.Errorf("mkdir: %w", syscall.EROFS), ": use another temporary directory", syscall.EROFS},
 		{"descriptors", dir, fmt.Errorf("open: %w", syscall.EMFILE), ": close some, or raise this process's limit", syscall.EMFILE},
 		{"not allowed", dir, denied, ": use another temporary directory", fs.ErrPermission},

@@ -325,7 +325,7 @@ func (d *db) hostsAt(osladdr string) (hosts []string, _ error) {
 func explain(err error) error {
 	switch sqlite.ErrCode(err).ToPrimary() {
 	case sqlite.ResultCorrupt, sqlite.ResultNotADB:
-		return fmt.Errorf("%w: the file is damaged; remove the network's directory once no process is on it", err)
+		return fmt.Errorf("%w: the file is damaged; remove the network's directory, which those who are on it make anew", err)
 	}
 	return err
 }

@@ -25,7 +25,8 @@
 //
 //	UPDATE hosts SET rowid = ?, osladdr = ? WHERE hostname = ? AND rowid = ? AND osladdr = ?
 //
-// Beyond the making of the tables there is no transaction of more than one statement.
+// Beyond the making of the tables, and the locking of a database that is removed, there is no transaction of more than
+// one statement.
 //
 // # Marks
 //

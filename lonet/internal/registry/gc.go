@@ -98,7 +98,8 @@ func (s *sweeper) run(ctx context.Context) error {
 	if err := s.survey(); err != nil {
 		return err
 	}
-	if age := time.Since(s.lastUse(fi)); s.running == 0 && len(s.free) == 0 && age < s.minAge() {
+	// A time that is to come, since the clock was put back, says nothing.
+	if age := time.Since(s.lastUse(fi)).Abs(); s.running == 0 && len(s.free) == 0 && age < s.minAge() {
 		s.Kept = fmt.Sprintf("it was used less than %v ago", s.minAge())
 		return nil
 	}

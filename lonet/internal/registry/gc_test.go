@@ -72,11 +72,13 @@ func TestGCAge(t *testing.T) {
 		{0, GC{}, "it was used less than 1m0s ago"},
 		{50 * time.Second, GC{}, "it was used less than 1m0s ago"},
 		{70 * time.Second, GC{MinAge: time.Hour}, "it was used less than 1h0m0s ago"},
+		{-30 * time.Second, GC{}, "it was used less than 1m0s ago"}, // the clock was put back a little
+		{-time.Hour, GC{DryRun: true}, ""},
 		{0, GC{DryRun: true, MinAge: -1}, ""},
 		{70 * time.Second, GC{DryRun: true}, ""},
 		{70 * time.Second, GC{}, ""}, // neither the dry run nor a listing counts as use
 	} {
-		if test.age > 0 {
+		if test.age != 0 {
 			setAge(t, c, "n", test.age)
 		}
 		if _, err := c.ListNetwork(t.Context(), "n"); err != nil {

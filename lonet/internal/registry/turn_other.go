@@ -1,10 +1,10 @@
-//go:build !unix || aix || illumos || solaris
+//go:build !unix
 
 package registry
 
 import "os"
 
-// dirLock is nothing here. On Windows there is no need for it: a file that is open cannot be removed or replaced.
+// dirLock is nothing here, where a file that is open cannot be removed or replaced.
 type dirLock struct{ held bool }
 
 func lockDir(string, bool) (dirLock, error) { return dirLock{true}, nil }

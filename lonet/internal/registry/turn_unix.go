@@ -1,4 +1,4 @@
-//go:build unix && !aix && !illumos && !solaris
+//go:build unix
 
 package registry
 
