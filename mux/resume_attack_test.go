@@ -330,11 +330,15 @@ func TestLateProof(t *testing.T) {
 					time.Sleep(time.Second) // for the acknowledgement
 				}
 				a.Write(c.proof)
-				if err := <-served; (err == nil) != (tt.switches > 0) {
-					t.Errorf("serve: %v", err)
-				}
-				if n := r.server.Stats().Resumed; (n > 0) != (tt.switches > 0) { // the client comes back, having lost its old carrier
-					t.Errorf("the server has switched %d times; want any: %v", n, tt.switches > 0)
+				err := <-served
+				// The client may have come back meanwhile, which is as good: its carrier is a newer one.
+				if overtaken := err != nil && strings.Contains(err.Error(), "overtaken"); !overtaken || tt.switches == 0 {
+					if (err == nil) != (tt.switches > 0) {
+						t.Errorf("serve: %v", err)
+					}
+					if n := r.server.Stats().Resumed; (n > 0) != (tt.switches > 0) { // the client comes back, having lost its old carrier
+						t.Errorf("the server has switched %d times; want any: %v", n, tt.switches > 0)
+					}
 				}
 				a.Close()
 				r.speaks("after the proof")
