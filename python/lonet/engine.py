@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _VACANCY = 0.002
 """How long there may be no driver before the engine's thread is one, if an accept may come back and be it."""
 
+_BUSY = 3
+"""A driver that has served so many accepts of one other listener, and none of its own, leaves to that one's next."""
+
 _PAUSE = 0.02
 """How long accepting rests when the system has no descriptor or memory for a connection. Established ones go on."""
 
@@ -53,8 +56,8 @@ class Engine:
 
     One thread at a time, the driver, does all that is to be done when something comes: best one that waits in an
     accept, since what it drives for is most often its own, and no other thread need be woken. Who has got its
-    connection leaves, and comes back a moment later with its next accept; another accept that waits drives meanwhile,
-    or, when there is none for a while, the engine's own thread, until it has served an accept.
+    connection leaves, and often comes back at once with its next accept. If that is not to be expected another accept
+    that waits drives, and when nobody does for a while the engine's own thread, until it has served an accept.
     """
 
     def __init__(
@@ -99,6 +102,10 @@ class Engine:
         self._driving: Optional[Waiter] = None  # what the driver drives for, if it waits in an accept
         self._followers: "OrderedDict[Waiter, None]" = OrderedDict()  # accepts whose threads wait for their turn
         self._watched: Dict[int, Tuple[Listener, Dial]] = {}  # dials that wait, by descriptor, while they may give up
+        # The listener for which a driver that waits for another has served accepts, and how often in a row.
+        self._busy: Optional[Listener] = None
+        self._busy_times = 0
+        self._heir: Optional[Waiter] = None  # an accept of that, to which the driver is to leave
         self._prompt = 0  # how many listeners' descriptors somebody may wait for: then there is no vacancy
         self._armed = True  # the engine's thread is awake, or about to be
 
@@ -123,23 +130,33 @@ class Engine:
                 if w.done or self._closed:
                     self.give_up(w)
                     return
-                drives = not self._driver
+                drives = not self._driver and self._heir in (None, w)
                 w.promoted = False
                 if drives:
+                    self._heir = None
                     self._take_over(w)
                 else:
                     if w.turn is None:
                         w.turn = threading.Lock()
                         w.turn.acquire()
                     self._followers[w] = None
+                    if self._busy is w.listener and self._busy_times >= _BUSY and self._driving is not None:
+                        self._busy_times = 0
+                        self._heir = w
+                        self._poller.wake()
             if drives:
                 try:
                     self._drive(w, until)
                 finally:
                     self._leave()
+                if not self._recalled_from(w, until):
+                    return
+            elif not self._follow(w, until):
                 return
-            if not self._follow(w, until):
-                return
+
+    def _recalled_from(self, w: Waiter, until: Deadline) -> bool:
+        """Tells whether a driver has left only so that another drives, and waits on as a follower."""
+        return not w.done and not self._closed and (until is None or time.monotonic() < until)
 
     def _follow(self, w: Waiter, until: Deadline) -> bool:
         """Waits for the turn of a waiter; tells whether it came."""
@@ -158,6 +175,8 @@ class Engine:
 
     def give_up(self, w: Waiter) -> None:
         """Sees to it that another drives, if w was to and does not. Called with the lock held."""
+        if self._heir is w:
+            self._heir = None
         if w.promoted:
             w.promoted = False
             self._vacate()
@@ -172,20 +191,25 @@ class Engine:
         """Ends this thread's being the driver."""
         with self._lock:
             self._driver = 0
+            back_soon = self._driving is not None and self._driving.back_soon
             self._driving = None
-            self._vacate()
+            self._vacate(back_soon)
             closed, orphaned = self._closed, self._orphaned
         if closed:
             self._vacant.set()
         if orphaned:
             self.release()
 
-    def _vacate(self) -> None:
-        """Sees to it that there is a driver again, in a moment. Called with the lock held."""
+    def _vacate(self, back_soon: bool = False) -> None:
+        """Sees to it that there is a driver again: another accept that waits, or, if the last one is likely to be back
+        before that would wake, in a moment the engine's thread if it isn't. Called with the lock held."""
         if self._driver:
             return
-        if self._followers and not self._closed:
-            w, _ = self._followers.popitem(last=False)
+        if self._heir is not None and self._heir not in self._followers:
+            self._heir = None  # it does not wait any more
+        if self._followers and (self._heir or not back_soon) and not self._closed:
+            w = self._heir or next(iter(self._followers))
+            del self._followers[w]
             w.promoted = True
             assert w.turn is not None
             w.turn.release()
@@ -252,7 +276,7 @@ class Engine:
             if w is None:
                 if self._handed and not self._prompt:
                     return
-            elif w.done or until is not None and time.monotonic() >= until:
+            elif w.done or self._heir is not None or until is not None and time.monotonic() >= until:
                 return
 
     def _timeout(self, until: Deadline) -> Optional[float]:
@@ -413,6 +437,12 @@ class Engine:
                 elif listener._accepts:
                     w = next(iter(listener._accepts))
                     del listener._accepts[w]
+                    if w is self._driving:
+                        self._busy_times = 0
+                    elif listener is self._busy:
+                        self._busy_times += 1
+                    else:
+                        self._busy, self._busy_times = listener, 1
                     listener._bind(dial)
                 elif len(listener._dials) >= listener._backlog:
                     refusal = REFUSED

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-
+import time
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
@@ -18,6 +18,10 @@ from .waiting import Dial, Waiter
 
 if TYPE_CHECKING:
     from .host import Host
+
+
+_SOON = 0.0005
+"""A thread that has been back in accept within this time, after its last connection, is expected to be so again."""
 
 
 class Listener:
@@ -38,6 +42,7 @@ class Listener:
         self._dials: "OrderedDict[Conn, Dial]" = OrderedDict()
         self._accepts: Dict[Waiter, None] = {}
         self._readiness: Optional[Readiness] = None
+        self._left = 0.0  # when an accept that waited has got its connection
 
     def addr(self) -> Addr:
         """Returns the address listened on."""
@@ -127,7 +132,7 @@ class Listener:
             elif nonblocking:
                 raise BlockingIOError(errno.EAGAIN, "no dial waits")
             else:
-                w = Waiter()
+                w = Waiter(self, back_soon=time.monotonic() - self._left < _SOON)
                 self._accepts[w] = None
         if w is None:
             assert dial is not None
@@ -148,6 +153,7 @@ class Listener:
                     del self._accepts[w]
                     raise ErrTimeout()
             host._net._engine.wait(w, None)  # it was taken, and gets its dial in a moment
+        self._left = time.monotonic()
         return None if w.conn is None else self._handed_over(w.conn)
 
     def _give_up(self, w: Waiter) -> None:

@@ -6,7 +6,7 @@ import _socket
 import errno
 import socket
 import threading
-from typing import Dict, Set
+from typing import Dict
 
 from . import clock
 from .addr import Addr
@@ -71,8 +71,6 @@ class Outgoing:
         self._registry = registry
         self._probe = probe
         self._routes: Dict[str, Route] = {}  # of hosts that were dialled with success
-        self.dialling: Set[Conn] = set()
-        """Connections that are no user's yet, for a forked child."""
 
     def dial(self, conn: Conn, dst: Addr, until: Deadline) -> Conn:
         """Connects conn, which is bound, to dst; returns it, or one that has taken its place.

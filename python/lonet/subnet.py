@@ -115,7 +115,7 @@ class SubNetwork:
                     clock.check(until)
                 self._registry.announce(name, until)
             except BaseException as err:
-                self._unmake(host, announced=False)
+                self._unmake(host)
                 if self._down and isinstance(err, OSError):
                     raise ErrNetDown() from None
                 raise
@@ -142,7 +142,7 @@ class SubNetwork:
             self._hosts[name] = host
             return host, self._withdraws.get(name)
 
-    def _unmake(self, host: Host, announced: bool) -> None:
+    def _unmake(self, host: Host) -> None:
         """Takes back what _reserve did."""
         with self._lock:
             host._down = True

@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING, Optional
 if TYPE_CHECKING:
     from .addr import Addr
     from .conn import Conn
+    from .listener import Listener
 
 
 class Waiter:
     """An accept that waits."""
 
-    __slots__ = ("conn", "done", "given_up", "turn", "promoted")
+    __slots__ = ("listener", "conn", "done", "given_up", "turn", "promoted", "back_soon")
 
-    def __init__(self) -> None:
+    def __init__(self, listener: Listener, back_soon: bool) -> None:
+        self.listener = listener
+        self.back_soon = back_soon
+        """Once it has its connection, its thread is likely to be back with the next accept at once."""
         self.conn: Optional[Conn] = None
         """What it gets."""
         self.done = False
