@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 import select
 import selectors
 import signal
@@ -8,7 +9,7 @@ import threading
 import time
 import unittest
 
-from support import ON_LINUX, Call, TestCase, all_of, descriptors, eventually
+from support import ON_LINUX, PATIENCE, Call, TestCase, all_of, descriptors, eventually
 
 import lonet
 
@@ -122,6 +123,68 @@ class AcceptTest(TestCase):
         self.wants(lonet.ErrTimeout, driving.wait)
         with a.dial("β:2", 5) as c, following.wait() as d:
             self.ping(c, d)
+
+    def test_busy_one_drives(self) -> None:
+        """A driver that waits in vain itself leaves to the accepts of a listener that is busy; nobody is lost by that."""
+        a, b = self.pair()
+        quiet, busy = b.listen(":1"), b.listen(":2")
+        waiting = Call(quiet.accept)
+        engine = b._net._engine
+        eventually("it drives", lambda: engine._driving is not None and engine._driving.listener is quiet)
+
+        def serve() -> None:
+            while True:
+                busy.accept().close()
+
+        serving = Call(serve)
+        for _ in range(30):
+            a.dial("β:2", 10).close()
+        eventually("the busy one drives", lambda: engine._driving is not None and engine._driving.listener is busy)
+        with a.dial("β:1", 10) as c, waiting.wait() as d:
+            self.ping(c, d)
+        waiting = Call(quiet.accept, 10)
+        for i in range(20):
+            a.dial("β:2", 10).close()
+            if i % 5 == 0:
+                with a.dial("β:1", 10) as c, waiting.wait() as d:
+                    self.ping(c, d)
+                waiting = Call(quiet.accept, 10)
+        busy.close()
+        self.wants(lonet.ErrSockDown, serving.wait)
+        with a.dial("β:1", 10) as c, waiting.wait() as d:
+            self.ping(c, d)
+
+    def test_random_walk(self) -> None:
+        """Threads that accept at several listeners, with time-outs or none, get every dial, whoever drives."""
+        a, b = self.pair()
+        listeners = [b.listen(f":{i + 1}") for i in range(3)]
+        stop = threading.Event()
+
+        def serve(seed: int) -> int:
+            rng = random.Random(seed)
+            served = 0
+            while not stop.is_set():
+                try:
+                    with rng.choice(listeners).accept(rng.choice((0, 0.0005, 0.003, 0.05))) as d:
+                        served += 1
+                        if rng.random() < 0.2:
+                            time.sleep(rng.random() * 0.003)
+                        d.sendall(b"x")
+                except TimeoutError:
+                    pass
+            return served
+
+        def dial(seed: int) -> int:
+            rng = random.Random(seed)
+            for _ in range(40):
+                with a.dial(f"β:{rng.randrange(3) + 1}", PATIENCE) as c:
+                    self.assertEqual(c.recv(1), b"x")
+            return 40
+
+        serving = [Call(serve, i) for i in range(4)]
+        dialled = sum(all_of([Call(dial, i) for i in range(4)]))
+        stop.set()
+        self.assertEqual(sum(all_of(serving)), dialled)
 
     def test_nobody_accepts(self) -> None:
         """Dials are answered although no thread of the program is in accept."""

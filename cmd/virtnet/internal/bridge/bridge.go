@@ -133,10 +133,16 @@ func (j *joint) passEnd(from, to *side) error {
 }
 
 // fail says why both end. It is false if that is known already.
+//
+// The system tells of a reset once, to the read or to the write; a write that comes too late for it gets EPIPE, and may
+// yet be the first to arrive here. The reset is what happened.
 func (j *joint) fail(err error) bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.err != nil {
+		if errors.Is(j.err, syscall.EPIPE) && errors.Is(err, syscall.ECONNRESET) {
+			j.err = err
+		}
 		return false
 	}
 	j.err = err

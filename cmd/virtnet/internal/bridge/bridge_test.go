@@ -10,6 +10,7 @@ import (
 	"net"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/virtnet/virtnet/virtnettest"
@@ -306,6 +307,34 @@ func TestJoinSlowReader(t *testing.T) {
 		got := make([]byte, len(data))
 		if _, err := io.ReadFull(j.a, got); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("what b sent arrived not, or wrong: %v", err)
+		}
+	})
+}
+
+// torn is a connection that has been reset, when a write comes to know it first, though the read was told.
+type torn struct {
+	net.Conn
+	wrote chan struct{}
+}
+
+func (c *torn) Write([]byte) (int, error) {
+	defer close(c.wrote)
+	return 0, &net.OpError{Op: "write", Err: syscall.EPIPE}
+}
+
+func (c *torn) Read([]byte) (int, error) {
+	<-c.wrote
+	time.Sleep(time.Millisecond) // virtual: Join has heard of the write
+	return 0, &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+}
+
+func TestJoinTorn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := net.Pipe()
+		other, far := net.Pipe()
+		go io.WriteString(far, "text")
+		if r := Join(t.Context(), other, &torn{c, make(chan struct{})}); !errors.Is(r.Err, syscall.ECONNRESET) {
+			t.Errorf("ended with %v, want a reset", r.Err)
 		}
 	})
 }
