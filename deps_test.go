@@ -37,6 +37,8 @@ var graph = []struct{ pkg, may string }{
 
 	{"virtnettest", "virtnet xnet internal/hostname internal/punycode testing golang.org/x/net"},
 
+	{"python/...", "virtnet xnet lonet"}, // what the tests of lonet in Python talk to
+
 	{"cmd/...", "virtnet xnet/... pipenet lonet internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
 }
 

@@ -4,7 +4,9 @@ The two take turns, some 20 ms each, order alternating; what is printed is the m
 turns, with the 10th and 90th percentile: how many times as fast as raw sockets lonet is. Absolute times say more about
 the machine.
 
-    python3 bench.py [seconds for each benchmark]
+    TMPDIR=/dev/shm taskset -c 0 python3 bench.py [seconds for each benchmark]
+
+On one core, for with two the kernel puts the two ends now on one, now on both, and the medians jump.
 """
 
 from __future__ import annotations

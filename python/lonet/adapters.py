@@ -11,19 +11,26 @@ from .host import Host
 from .listener import Listener
 
 _S = TypeVar("_S", bound=socketserver.TCPServer)
+_C = TypeVar("_C", bound="HTTPConnection")
 
 
 class HTTPConnection(http.client.HTTPConnection):
     """An http.client.HTTPConnection that dials from a host.
 
     address is "host" or "host:port", port 80 if there is none. timeout, in seconds, is that of the dial and of each
-    operation on the connection; None is none.
+    operation on the connection; None is none. As a context manager it closes itself.
     """
 
     def __init__(self, source: Host, address: str, timeout: Optional[float] = None) -> None:
         super().__init__(address, timeout=timeout)
         self._source = source
         self._limit = timeout
+
+    def __enter__(self: _C) -> _C:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
 
     def connect(self) -> None:
         """Dials the address."""

@@ -47,6 +47,8 @@ def split(addr: str) -> tuple[str, int]:
 
 
 def _split(addr: str) -> tuple[str, str]:
+    if not isinstance(addr, str):
+        raise TypeError(f'an address is a str, "host:port", not {type(addr).__name__}')
     host, colon, port = addr.rpartition(":")
     if not colon:
         raise _invalid(addr, "missing port in address")
@@ -75,4 +77,4 @@ def _port(digits: str, addr: str) -> int:
 
 
 def _invalid(addr: str, why: str) -> ErrInvalid:
-    return ErrInvalid(f"address {addr}: {why}")
+    return ErrInvalid(f"address {addr}: {why}" if addr else why)

@@ -7,16 +7,16 @@ import logging
 import socket
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from typing import TYPE_CHECKING, Callable, Deque, Dict, Optional, Tuple
 
 from . import clock
 from .clock import Deadline
 from .conn import Conn, _recv, _send, _shutdown
 from .crowd import Crowd, Stranger
+from .drivers import Drivers
 from .handshake import BAD_REQUEST, MAX_LINE, REFUSED, Reply, no_host, parse_request
 from .listener import Listener
-from .poller import Poller
 from .quote import shorten
 from .sockopt import DONTWAIT, is_gone
 from .waiting import Dial, Waiter
@@ -24,14 +24,11 @@ from .waiting import Dial, Waiter
 if TYPE_CHECKING:
     from .host import Host
 
-_VACANCY = 0.002
-"""How long there may be no driver before the engine's thread is one, if an accept may come back and be it."""
-
-_BUSY = 3
-"""A driver that has served so many accepts of one other listener, and none of its own, leaves to that one's next."""
-
 _PAUSE = 0.02
 """How long accepting rests when the system has no descriptor or memory for a connection. Established ones go on."""
+
+_SHORT_PAUSE = 0.001
+"""The same, if a stranger could be dropped, whose descriptor is free at once."""
 
 _fileno = socket.socket.fileno
 _PEEK_NOW = int(socket.MSG_PEEK | DONTWAIT)
@@ -41,9 +38,6 @@ _accept: Callable[[socket.socket], Tuple[int, object]] = getattr(socket.socket, 
 
 _getdefaulttimeout = socket.getdefaulttimeout
 
-_SHORT_PAUSE = 0.001
-"""The same, if a stranger could be dropped, whose descriptor is free at once."""
-
 _CALM = 1.0
 """How long accepting must not have failed for that to be over: so that a fault that comes and goes does not fill the
 log."""
@@ -51,14 +45,8 @@ log."""
 _NO_SOCKET = (errno.EBADF, errno.EINVAL, errno.ENOTSOCK)
 
 
-class Engine:
-    """Accepts for all hosts of a sub-network, and shakes hands.
-
-    One thread at a time, the driver, does all that is to be done when something comes: best one that waits in an
-    accept, since what it drives for is most often its own, and no other thread need be woken. Who has got its
-    connection leaves, and often comes back at once with its next accept. If that is not to be expected another accept
-    that waits drives, and when nobody does for a while the engine's own thread, until it has served an accept.
-    """
+class Engine(Drivers):
+    """Accepts for all hosts of a sub-network, and shakes hands. Drivers says which thread does that."""
 
     def __init__(
         self,
@@ -75,10 +63,10 @@ class Engine:
 
         broken is called if the socket is no more one that listens: somebody else has closed its descriptor.
         """
+        super().__init__(lock, life)
         self._hosts = hosts
         self._osl = osl
         self._osl_fd = osl.fileno()
-        self._life = life
         self._broken = broken
         self._logger = logger
         self.network = ""
@@ -87,32 +75,13 @@ class Engine:
         self._crowd = Crowd(half_open, handshake_timeout)
         self._resume: Deadline = None  # when accepting goes on
         self._fault: Optional[float] = None  # when accepting failed last, until that is over
-        self._handed = False  # it has served an accept of another thread
 
         # Set by any thread.
         self._refused: Deque[Stranger] = deque()  # by others than the driver: they are to linger
         self._timed = False  # there may be something of the driver's own to do
 
-        self._lock = lock
         # Guarded by lock.
-        self._closed = False
-        self._orphaned = False  # the driver is to release what there is when it leaves
-        self._driver = 0  # its thread's ident
-        self._reigns = 0  # how many drivers there were
-        self._driving: Optional[Waiter] = None  # what the driver drives for, if it waits in an accept
-        self._followers: "OrderedDict[Waiter, None]" = OrderedDict()  # accepts whose threads wait for their turn
         self._watched: Dict[int, Tuple[Listener, Dial]] = {}  # dials that wait, by descriptor, while they may give up
-        # The listener for which a driver that waits for another has served accepts, and how often in a row.
-        self._busy: Optional[Listener] = None
-        self._busy_times = 0
-        self._heir: Optional[Waiter] = None  # an accept of that, to which the driver is to leave
-        self._prompt = 0  # how many listeners' descriptors somebody may wait for: then there is no vacancy
-        self._armed = True  # the engine's thread is awake, or about to be
-
-        self._poller = Poller()
-        self._alarm = threading.Semaphore(1)
-        self._vacant = threading.Event()  # set once there is no driver any more, after close
-        self._thread = threading.Thread(target=self._run, name="lonet", daemon=True)
 
     def start(self, network: str) -> None:
         """Begins to accept for the network with that full name."""
@@ -120,145 +89,6 @@ class Engine:
         self._osl.setblocking(False)
         self._poller.add(self._osl_fd)
         self._thread.start()
-
-    # Who drives.
-
-    def wait(self, w: Waiter, until: Deadline) -> None:
-        """Waits until w is done, or the deadline; drives meanwhile if nobody does."""
-        while True:
-            with self._lock:
-                if w.done or self._closed:
-                    self.give_up(w)
-                    return
-                drives = not self._driver and self._heir in (None, w)
-                w.promoted = False
-                if drives:
-                    self._heir = None
-                    self._take_over(w)
-                else:
-                    if w.turn is None:
-                        w.turn = threading.Lock()
-                        w.turn.acquire()
-                    self._followers[w] = None
-                    if self._busy is w.listener and self._busy_times >= _BUSY and self._driving is not None:
-                        self._busy_times = 0
-                        self._heir = w
-                        self._poller.wake()
-            if drives:
-                try:
-                    self._drive(w, until)
-                finally:
-                    self._leave()
-                if not self._recalled_from(w, until):
-                    return
-            elif not self._follow(w, until):
-                return
-
-    def _recalled_from(self, w: Waiter, until: Deadline) -> bool:
-        """Tells whether a driver has left only so that another drives, and waits on as a follower."""
-        return not w.done and not self._closed and (until is None or time.monotonic() < until)
-
-    def _follow(self, w: Waiter, until: Deadline) -> bool:
-        """Waits for the turn of a waiter; tells whether it came."""
-        assert w.turn is not None
-        came = False
-        try:
-            left = clock.left(until)
-            came = w.turn.acquire(timeout=-1 if left is None else left)
-            return came
-        finally:
-            if not came:
-                with self._lock:
-                    self._followers.pop(w, None)
-                    w.turn.acquire(blocking=False)  # it may have come just now
-                    self.give_up(w)
-
-    def give_up(self, w: Waiter) -> None:
-        """Sees to it that another drives, if w was to and does not. Called with the lock held."""
-        if self._heir is w:
-            self._heir = None
-        if w.promoted:
-            w.promoted = False
-            self._vacate()
-
-    def _take_over(self, w: Optional[Waiter]) -> None:
-        """Makes this thread the driver. Called with the lock held."""
-        self._driver = threading.get_ident()
-        self._driving = w
-        self._reigns += 1
-
-    def _leave(self) -> None:
-        """Ends this thread's being the driver."""
-        with self._lock:
-            self._driver = 0
-            back_soon = self._driving is not None and self._driving.back_soon
-            self._driving = None
-            self._vacate(back_soon)
-            closed, orphaned = self._closed, self._orphaned
-        if closed:
-            self._vacant.set()
-        if orphaned:
-            self.release()
-
-    def _vacate(self, back_soon: bool = False) -> None:
-        """Sees to it that there is a driver again: another accept that waits, or, if the last one is likely to be back
-        before that would wake, in a moment the engine's thread if it isn't. Called with the lock held."""
-        if self._driver:
-            return
-        if self._heir is not None and self._heir not in self._followers:
-            self._heir = None  # it does not wait any more
-        if self._followers and (self._heir or not back_soon) and not self._closed:
-            w = self._heir or next(iter(self._followers))
-            del self._followers[w]
-            w.promoted = True
-            assert w.turn is not None
-            w.turn.release()
-        elif not self._armed:
-            self._armed = True
-            self._alarm.release()
-
-    def prompt(self, change: int) -> None:
-        """Counts those for whom there must be no moment without a driver. Called with the lock held."""
-        self._prompt += change
-
-    def _run(self) -> None:
-        """The engine's thread."""
-        while True:
-            self._alarm.acquire()
-            reigns = -1
-            while reigns != self._reigns and not self._driver and not self._prompt and not self._closed:
-                reigns = self._reigns
-                self._life.wait(_VACANCY)
-            with self._lock:
-                self._armed = False
-                if self._closed:
-                    return
-                if self._driver:
-                    continue
-                if self._followers:
-                    self._vacate()
-                    continue
-                self._take_over(None)
-            try:
-                self._handed = False
-                self._drive(None, None)
-            finally:
-                self._leave()
-
-    def finish(self, w: Waiter, conn: Optional[Conn]) -> None:
-        """Gives a waiter its connection, or lets it look again if that is None. Called with the lock held."""
-        w.conn = conn
-        w.done = True
-        if w is self._driving:
-            if self._driver != threading.get_ident():
-                self._poller.wake()
-        elif w in self._followers:
-            del self._followers[w]
-            self._handed = True
-            assert w.turn is not None
-            w.turn.release()
-
-    # What the driver does.
 
     def _drive(self, w: Optional[Waiter], until: Deadline) -> None:
         """Serves what comes until w is done, or the deadline; without one, until another's accept was served."""
@@ -553,27 +383,6 @@ class Engine:
         self._dropped(dial.conn, "the dialler has given up")
 
     # The end.
-
-    def close(self) -> None:
-        """Stops accepting, drops the connections whose request has not come yet, and waits for what it started.
-
-        The hosts are down already, so that no accept waits any more.
-        """
-        with self._lock:
-            self._closed = True
-            driver = self._driver
-            me = threading.get_ident()
-            self._orphaned = driver == me  # a log's handler closes: this thread is the driver still
-            if not self._armed:
-                self._armed = True
-                self._alarm.release()
-        self._poller.wake()
-        if driver and driver != me:
-            self._vacant.wait()
-        if self._thread.ident not in (None, me):
-            self._thread.join()
-        if not self._orphaned:
-            self.release()
 
     def deafen(self) -> None:
         """Stops accepting, in a process that ends, and waits for nothing."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Optional, Union
 
 from . import clock
 from .addr import Addr, split
+from .bound import Bound
 from .conn import Conn
 from .errors import (
     ErrAddrAlreadyUsed,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from .subnet import SubNetwork
 
 
-class Host:
+class Host(Bound):
     """A host of a virtual network: it dials and listens under its name, at ports of its own.
 
     Ports are predictable: what is not asked for is the lowest free one, from 1 up. It is safe for use by many threads

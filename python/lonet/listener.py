@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
 
 from . import clock
 from .addr import Addr
+from .bound import Bound
 from .bsd import ListeningSocket
 from .clock import Deadline
 from .conn import Conn
@@ -24,7 +25,7 @@ _SOON = 0.0005
 """A thread that has been back in accept within this time, after its last connection, is expected to be so again."""
 
 
-class Listener:
+class Listener(Bound):
     """A socket that accepts. It is safe for use by many threads at once.
 
     Its fileno is readable exactly while accept would not wait: for selectors, and event loops. Many programs that serve

@@ -29,6 +29,8 @@ def valid(name: str) -> bool:
 
 @functools.lru_cache(maxsize=1024)
 def _broken_rule(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"a name is a str, not {type(name).__name__}")
     if name == "":
         return ": it is empty"
     if name in (".", ".."):

@@ -176,21 +176,21 @@ class Outgoing:
             limit_reads(conn, _SUSPECT_AFTER)
         else:
             _settimeout(conn, min(_SUSPECT_AFTER, clock.left(until) or 1e-6))
+        late = None
         try:
             line = _read_line(conn, b"", route.least)
-        except _Late as late:
-            if until is None:
-                unlimit_reads(conn)
+        except _Late as err:
+            late = err.line
+        if until is None:
+            unlimit_reads(conn)
+        if late is not None:
             clock.check(until)
             self._suspect(conn, dst, route, until)
             _settimeout(conn, None if until is None else clock.left(until) or 1e-6)
             try:
-                line = _read_line(conn, late.line, route.least)
+                line = _read_line(conn, late, route.least)
             except _Late:
                 raise ErrTimeout() from None
-        else:
-            if until is None:
-                unlimit_reads(conn)
         timeout = _getdefaulttimeout()
         if until is not None or timeout is not None:
             _settimeout(conn, timeout)

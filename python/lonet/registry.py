@@ -18,7 +18,7 @@ from .evict import evict_unused
 from .judge import Answer, Verdict
 from .mark import mark_path, parse_osladdr
 from .mend import Mender, Withdrawn
-from .quote import quote
+from .quote import quote, shorten
 from .session import Opener, Session, Trust
 from .waits import Waits
 
@@ -459,4 +459,4 @@ _ABANDONED: List[Database] = []
 
 
 def _bad_addr(osladdr: str) -> str:
-    return f"the registry has address {quote(osladdr)}, which is not 127.0.0.1:port"
+    return f"the registry has address {shorten(quote(osladdr))}, which is not 127.0.0.1:port"

@@ -8,6 +8,7 @@ import threading
 from typing import Dict, Optional
 
 from . import clock, forks, names
+from .bound import Bound
 from .directory import TempDir
 from .engine import Engine
 from .errors import ErrHostDup, ErrNetDown, of_system
@@ -23,7 +24,7 @@ HANDSHAKE_TIMEOUT = 10.0
 HALF_OPEN = 1024
 
 
-class SubNetwork:
+class SubNetwork(Bound):
     """The part of a network that is in this process: home to hosts. See join.
 
     It is safe for use by many threads at once. As a context manager it closes itself. However the process ends, the
@@ -259,9 +260,8 @@ def join(
     A network that isn't there is made. An empty name makes a new network with a random name that no other has; the
     sub-network's network() is "lonet" and the name. A process may join a network more than once.
 
-    - temp_dir is the directory in which the directory "lonet" is; None is the system's, $TMPDIR or /tmp. All processes
-    of
-      a network must agree on it.
+    - temp_dir is the directory in which the directory "lonet" is; None is the system's, $TMPDIR or /tmp. All
+      processes of a network must agree on it.
     - backlog is how many dials may wait at a listener for an accept; the next is refused.
     - handshake_timeout, in seconds, is how long who connects may take to say what it wants.
     - half_open is how many may be connected at once who have not said yet what they want. At the limit, the one who has
@@ -273,6 +273,8 @@ def join(
     Raises OpError: ErrInvalid for a name against the rules, ErrTimeout, or an error that says what is wrong with the
     directory or the registry.
     """
+    if not isinstance(network, str):
+        raise TypeError(f"the name of a network is a str, not {type(network).__name__}")
     until = clock.deadline(timeout)
     try:
         while True:

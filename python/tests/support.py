@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import faulthandler
 import gc
+import importlib.util
 import os
 import shutil
 import socket
@@ -128,6 +129,27 @@ class TestCase(unittest.TestCase):
         except AssertionError:
             names = [t.name for t in threading.enumerate()]
             self.fail(f"threads {self._threads} -> {names}; descriptors {self._descriptors} -> {descriptors()}")
+
+    def needs(self, program: str) -> str:
+        """Returns the path of a program. Without it the test is skipped or, where VIRTNET_TEST_REQUIRE is 1, fails."""
+        path = shutil.which(program)
+        if path is None:
+            self._left_out(program)
+        return path or ""
+
+    def needs_module(self, name: str) -> None:
+        """The same for a module of Python."""
+        if importlib.util.find_spec(name) is None:
+            self._left_out(f"Python's {name}")
+
+    def _left_out(self, what: str) -> None:
+        if os.environ.get("VIRTNET_TEST_REQUIRE") == "1":
+            self.fail(f"needs {what}, which is not installed, and VIRTNET_TEST_REQUIRE=1 is set")
+        path = os.environ.get("VIRTNET_TEST_LEFTOUT")
+        if path:  # the list that scripts/test prints at the end
+            with open(path, "a") as f:
+                f.write(f"{what}: {self.id()}\n")
+        self.skipTest(f"needs {what}, which is not installed")
 
     def join(self, network: str = "t", **settings: Any) -> lonet.SubNetwork:
         """Joins a network in the test's directory, and leaves it at the end of the test."""

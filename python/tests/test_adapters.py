@@ -66,6 +66,17 @@ class HTTPTest(TestCase):
                 self.assertIn(b"404", response.read())  # though the connection is closed
                 conn.close()
 
+    def test_client_closes(self) -> None:
+        """The client is a context manager, as all else is."""
+        a, b = self.pair()
+        listener = b.listen(":80")
+        with lonet.HTTPConnection(a, "β", timeout=10) as conn:
+            accepting = Call(listener.accept)
+            conn.request("GET", "/")
+            accepting.wait().close()
+        self.assertIsNone(conn.sock)
+        self.wants_free(a, 1)
+
     def test_client_errors(self) -> None:
         a = self.host(0, "α")
         for address, kind in (("α:80", ConnectionRefusedError), ("γ", socket.gaierror)):

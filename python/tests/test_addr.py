@@ -50,8 +50,14 @@ class AddrTest(unittest.TestCase):
             with self.subTest(text[:40]):
                 with self.assertRaises(ErrInvalid) as caught:
                     Addr.parse("lonett", text)
-                self.assertEqual(str(caught.exception), f"address {text}: {says}")
+                self.assertEqual(str(caught.exception), f"address {text}: {says}" if text else says)
                 self.assertIsInstance(caught.exception, ValueError)
+
+    def test_type(self) -> None:
+        """What is no text is told from text against the rules."""
+        for addr in (("α", 80), 80, None, b"a:80"):
+            with self.assertRaisesRegex(TypeError, f'an address is a str, "host:port", not {type(addr).__name__}'):
+                Addr.parse("lonett", addr)  # type: ignore[arg-type]
 
     def test_str(self) -> None:
         self.assertEqual(str(Addr("lonett", "α", 80)), "α:80")

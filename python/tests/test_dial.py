@@ -52,7 +52,7 @@ class DialTest(TestCase):
         a = self.host(0, "α")
         a.listen(":1")
         for addr, says in (
-            ("", "address : missing port in address"),
+            ("", "missing port in address"),
             ("junk", "address junk: missing port in address"),
             ("β:1:2", "address β:1:2: too many colons in address"),
             ("β:x", "address β:x: invalid port"),

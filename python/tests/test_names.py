@@ -47,6 +47,11 @@ class NamesTest(unittest.TestCase):
                 self.assertLess(len(text), 200)
                 text.encode()
 
+    def test_type(self) -> None:
+        for name in (None, 1, b"a"):
+            with self.assertRaisesRegex(TypeError, f"a name is a str, not {type(name).__name__}"):
+                names.check(name)  # type: ignore[arg-type]
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -34,8 +34,9 @@ while True:
 
 
 class KillTest(TestCase):
-    def up(self, code: str, *args: str) -> Child:
-        child = self.child(code, *args)
+    def up(self, code: str, *args: str, stderr_too: bool = False) -> Child:
+        """Starts a child, and waits until it says so; with stderr_too what it says in the end can be read too."""
+        child = self.child("sys.stderr = sys.stdout\n" * stderr_too + code, *args)
         self.assertEqual(child.line(), "up")
         return child
 
@@ -112,12 +113,37 @@ class KillTest(TestCase):
             self.assertEqual(len([n for n in os.listdir(os.path.join(self.temp, "lonet", "t")) if "live" in n]), 1)
 
     def test_interrupted(self) -> None:
-        """Ctrl-C ends a program that waits in accept."""
-        child = self.up(HOSTS + "sys.stderr = open(os.devnull, 'w')\nlistener.accept()")
-        time.sleep(0.1)
-        child.process.send_signal(signal.SIGINT)
-        self.assertNotEqual(child.wait(), 0)
-        self.join().new_host("β")
+        """Ctrl-C ends whatever a program waits in, at once, and the traceback tells of nothing else."""
+        server = "http.server.ThreadingHTTPServer, listener, http.server.SimpleHTTPRequestHandler"
+        waits = (
+            "listener.accept()",
+            "listener.accept(60)",
+            "listener.socket().accept()",
+            "select.select([listener], [], [])",
+            f"lonet.make_server({server}).serve_forever()",
+            "host.dial('β:1')",
+            "host.dial('β:1', 60)",
+            "threading.Thread(target=listener.accept, daemon=True).start(); host.dial('β:1').recv(1)",
+            "[threading.Thread(target=listener.accept, daemon=True).start() for _ in range(2)]; listener.accept()",
+        )
+        children = []
+        for i, wait in enumerate(waits):
+            code = f"import http.server, select\n{HOSTS}\n{wait}".replace("β", f"β{i}")
+            children.append(self.up(code, stderr_too=True))
+        time.sleep(0.2)  # so that most do wait
+        for wait, child in zip(waits, children):
+            with self.subTest(wait):
+                start = time.monotonic()
+                child.process.send_signal(signal.SIGINT)
+                assert child.process.stdout is not None
+                says = Call(child.process.stdout.read).wait()
+                self.assertEqual(child.wait(), -signal.SIGINT)
+                self.assertLess(time.monotonic() - start, 5)
+                self.assertEqual(says.count("Traceback"), 1, says)
+                self.assertTrue(says.endswith("\nKeyboardInterrupt\n"), says)
+        sub = self.join()
+        for i, _ in enumerate(waits):
+            sub.new_host(f"β{i}")
 
     def test_killed_in_the_middle(self) -> None:
         """Killed at any moment, a process leaves nothing that keeps the next from its name."""

@@ -61,6 +61,27 @@ class QuoteTest(unittest.TestCase):
             self.assertNotIn("\n", quoted)
 
     def test_shorten(self) -> None:
+        def x(n: int) -> str:
+            return "x" * n
+
+        for text, want in (
+            ("", ""),
+            ('"no" such \\host α', '"no" such \\host α'),
+            ("a\x1b[2J\r\nb\0\x7f", "a\\x1b[2J\\r\\nb\\x00\\x7f"),
+            ("a\u0085\u00a0\u2028\u202e\ufeff\U000e0001b", "a\\u0085\\u00a0\\u2028\\u202e\\ufeff\\U000e0001b"),
+            (decode(b"\xff\xce"), "\\xff\\xce"),
+            ("\ufffd", "\ufffd"),
+            (x(198) + "α", x(198) + "α"),
+            (x(199) + "α", x(197) + "…"),
+            (x(196) + "αβ", x(196) + "αβ"),
+            (x(196) + "αβγ", x(196) + "…"),
+            (x(196) + "\n", x(196) + "\\n"),
+            (x(196) + "\0", x(196) + "\\x00"),
+            (x(197) + "\0", x(197) + "…"),
+            ("\0" * 1000, "\\x00" * 49 + "…"),
+        ):
+            self.assertEqual(shorten(text), want)
+            self.assertLessEqual(len(shorten(text).encode()), 200)
         self.assertEqual(shorten("short"), "short")
         self.assertEqual(shorten("\x1b[2J\u0085" + decode(b"\xff")), "\\x1b[2J\\u0085\\xff")
         self.assertEqual(shorten("x" * 200), "x" * 200)

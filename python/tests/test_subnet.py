@@ -52,6 +52,10 @@ class JoinTest(TestCase):
             self.assertIn(says, str(err))
         with self.assertRaises(ValueError):
             self.join("t", timeout=-1)
+        for no_name in (None, 1, b"a"):
+            with self.assertRaisesRegex(TypeError, f"a network is a str, not {type(no_name).__name__}"):
+                self.join(no_name)  # type: ignore[arg-type]
+        self.assertEqual(os.listdir(self.temp), [])
 
     def test_refused(self) -> None:
         self.join("t").close()
