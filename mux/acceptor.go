@@ -18,6 +18,7 @@ type Acceptor struct {
 	sessions map[sessionID]*Session
 	ended    map[sessionID]*SessionError // those that this end has ended lately
 	order    []endedAt                   // of ended, by time
+	waiting  map[*resumption]uint64      // sessions without a carrier, and the number of the loss
 	shaking  int                         // carriers that have not said what they are
 	closed   bool
 }
@@ -37,12 +38,18 @@ const (
 
 // NewAcceptor returns an Acceptor for sessions with such a Config, which may be nil; they can be resumed if it has a Resume.
 func NewAcceptor(cfg *Config) *Acceptor {
-	return &Acceptor{cfg: cfg, sessions: make(map[sessionID]*Session), ended: make(map[sessionID]*SessionError)}
+	return &Acceptor{
+		cfg:      cfg,
+		sessions: make(map[sessionID]*Session),
+		ended:    make(map[sessionID]*SessionError),
+		waiting:  make(map[*resumption]uint64),
+	}
 }
 
 // Serve takes conn over, as [Server] does, and waits for the first thing that comes on it: within the context, and for 10 s
 // at most. It returns the session that was made of it, or, with resumed set, the one that goes on with it. If it
-// fails it closes conn; no session is affected by that, whoever is at conn's other end.
+// fails it closes conn; no session is affected by that, whoever is at conn's other end. Errors are *net.OpError. As it waits for
+// the other end, who may be a stranger, each conn's Serve belongs on a goroutine of its own.
 func (a *Acceptor) Serve(ctx context.Context, conn io.ReadWriteCloser) (s *Session, resumed bool, err error) {
 	if conn == nil {
 		return nil, false, errors.New("mux: no connection given")
@@ -158,26 +165,50 @@ func (a *Acceptor) find(id sessionID) (s *Session, code uint64, end *SessionErro
 	return nil, refuseUnknown, nil
 }
 
-// add makes a session known.
-func (a *Acceptor) add(id sessionID, s *Session) {
+// add makes a session known, unless the acceptor is closed. The session's lock is held.
+func (a *Acceptor) add(id sessionID, s *Session) (ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
-		s.res.mu.Lock()
-		s.res.barred = true
-		s.res.mu.Unlock()
-		return
+	if !a.closed {
+		a.sessions[id] = s
 	}
-	a.sessions[id] = s
+	return !a.closed
 }
 
-// remove forgets a session that has ended. If this end has ended it, the other may not know it yet.
-func (a *Acceptor) remove(x *resumption, err *SessionError) {
-	x.mu.Lock()
-	id := x.id
-	x.mu.Unlock()
+// waits notes that a session has no carrier. If there are too many of these, the youngest ends: who makes sessions only to
+// abandon them has none that is older than those of others. The session's lock is held.
+func (a *Acceptor) waits(x *resumption, loss uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.waiting[x] = loss
+	if len(a.waiting) <= x.cfg.MaxWaiting {
+		return
+	}
+	youngest := x
+	for y := range a.waiting {
+		if y.born.After(youngest.born) {
+			youngest = y
+		}
+	}
+	loss = a.waiting[youngest]
+	delete(a.waiting, youngest)
+	time.AfterFunc(0, func() { youngest.giveUp(loss, "too many sessions wait for a new one") }) // it takes locks
+}
+
+// goesOn notes that a session has a carrier again. The session's lock is held.
+func (a *Acceptor) goesOn(x *resumption) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, x)
+}
+
+// remove forgets a session that has ended. If this end has ended it, the other may not know it yet. The session's lock is
+// held.
+func (a *Acceptor) remove(x *resumption, err *SessionError) {
+	id := x.id
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.waiting, x)
 	if _, ok := a.sessions[id]; !ok {
 		return
 	}

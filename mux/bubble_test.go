@@ -15,6 +15,7 @@ import (
 // Everything that waits is a durable block in the sense of testing/synctest, if the carrier's waiting is: in a bubble hours pass at once,
 // keep-alives and all, and nothing but time ends it.
 func TestBubble(t *testing.T) {
+	t.Parallel()
 	const hours = 5 * time.Hour
 	for _, carrier := range carriers {
 		if !carrier.bubble {

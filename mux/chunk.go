@@ -69,9 +69,28 @@ func (b *backlog) read(p []byte) (n int) {
 		n += k
 		if c.r += k; c.r == c.w {
 			b.drop(c)
+		} else {
+			b.shrink(c)
 		}
 	}
 	return n
+}
+
+// shrink moves what is left in the first chunk, c, to a smaller one, if it fits there: a reader that leaves a byte must not
+// leave 64 KiB with it.
+func (b *backlog) shrink(c *chunk) {
+	n := c.w - c.r
+	if c.class == 0 || n > chunkSizes[c.class-1] {
+		return
+	}
+	small := newChunk(n)
+	small.w = copy(small.buf, c.buf[c.r:c.w])
+	if c == b.last {
+		small.next, b.last = small, small
+	} else {
+		small.next, b.last.next = c.next, small
+	}
+	c.free()
 }
 
 // drop removes the first chunk, c.

@@ -8,6 +8,7 @@ import (
 
 // A backlog gives back what it was given, in order, however it is cut.
 func TestBacklog(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(5) {
 		rnd := rand.New(rand.NewPCG(seed, 3))
 		var b backlog
@@ -68,5 +69,30 @@ func TestChunkClasses(t *testing.T) {
 			t.Errorf("for %d bytes: got %d, want %d", x.size, len(c.buf), x.want)
 		}
 		c.free()
+	}
+}
+
+// However little a reader leaves of a chunk, and whatever comes behind that, its memory goes down with it.
+func TestLittleLeft(t *testing.T) {
+	for _, behind := range []int{0, 1, 100, 70_000} {
+		for left := 1; left < 64<<10; left = 3*left + 1 {
+			var b backlog
+			all := make([]byte, 64<<10+behind)
+			for i := range all {
+				all[i] = byte(i % 251)
+			}
+			b.write(all[:64<<10])
+			b.write(all[64<<10:])
+			got := make([]byte, 64<<10-left)
+			b.read(got)
+			if has, most := len(b.last.next.buf), max(4*left, 64); has > most {
+				t.Errorf("%d bytes are left in a chunk of %d, want at most %d", left, has, most)
+			}
+			rest := make([]byte, left+behind+1)
+			n := b.read(rest)
+			if !bytes.Equal(append(got, rest[:n]...), all) || !b.empty() {
+				t.Errorf("with %d bytes left and %d behind them, what is read is not what was written", left, behind)
+			}
+		}
 	}
 }

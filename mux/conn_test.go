@@ -2,8 +2,11 @@ package mux_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"golang.org/x/net/nettest"
 
@@ -26,6 +29,7 @@ func sessions(t testing.TB, pair func(testing.TB) (a, b net.Conn)) (client, serv
 // TestConn is golang.org/x/net/nettest's test of a net.Conn. What nettest calls c1 is the stream of who opened it or of
 // who accepted it, on the session's client or its server.
 func TestConn(t *testing.T) {
+	t.Parallel()
 	for _, carrier := range carriers {
 		for _, order := range []struct {
 			name          string
@@ -60,5 +64,41 @@ func TestConn(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// TestConnInBubble runs that test in bubbles. Its parts are subtests of the test outside, since those in a bubble can have
+// none; their goroutines are in the bubble all the same. Some parts sleep while others are busy, which has an end in a
+// bubble only if the carrier takes time.
+func TestConnInBubble(t *testing.T) {
+	t.Parallel()
+	for _, direct := range []bool{true, false} {
+		t.Run(fmt.Sprintf("direct %v", direct), func(outer *testing.T) {
+			synctest.Test(outer, func(t *testing.T) {
+				nettest.TestConn(outer, func() (c1, c2 net.Conn, stop func(), err error) {
+					client, server := sessions(t, link{delay: time.Millisecond, rate: 10e6}.pair)
+					if direct {
+						mux.SetDirect(client)
+						mux.SetDirect(server)
+					}
+					c1, c2 = streamPair(t, client, server)
+					return c1, c2, func() { client.Close(); server.Close() }, nil
+				})
+			})
+		})
+	}
+}
+
+// TestConnResumable runs that test on streams of a session that can be resumed, and keeps what it sends.
+func TestConnResumable(t *testing.T) {
+	for name, pair := range map[string]func() (a, b net.Conn){"tcp": tcpPairs(t), "pipe": bufferedPipe} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+				r := newRig(t, pair, true, nil)
+				c1, c2 = streamPair(t, r.client, r.server)
+				return c1, c2, func() { r.client.Close(); r.server.Close() }, nil
+			})
+		})
 	}
 }

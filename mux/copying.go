@@ -40,7 +40,8 @@ func (st *Stream) WriteTo(w io.Writer) (n int64, err error) {
 	}
 }
 
-// ReadFrom writes what it reads from r to the stream, until the end of r or an error. io.Copy calls it.
+// ReadFrom writes what it reads from r to the stream, until the end of r or an error. It does not end the stream. io.Copy
+// calls it.
 func (st *Stream) ReadFrom(r io.Reader) (n int64, err error) {
 	buf := copyBuffers.Get().(*[copyBuffer]byte)
 	defer copyBuffers.Put(buf)

@@ -14,6 +14,8 @@
 // closed, with [Session.Close] or, once its streams have ended, [Session.Shutdown]; when its carrier fails; or when
 // the other end is silent for too long, keep-alives included. Both ends get to know why.
 //
+// With [Resume] a session outlives its carrier, and goes on over another, which an [Acceptor] takes at the server's end.
+//
 // A session has two goroutines. Time is that of package time, so all of this runs in a testing/synctest bubble,
 // if the carrier does.
 //

@@ -257,6 +257,7 @@ var endings = []ending{
 
 // TestEndings is the matrix: everything that waits, and everything that can end it, before it begins and while it waits.
 func TestEndings(t *testing.T) {
+	t.Parallel()
 	for _, op := range operations {
 		t.Run(op.name, func(t *testing.T) {
 			for _, end := range endings {

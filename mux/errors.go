@@ -61,14 +61,14 @@ func (e *StreamError) Is(target error) bool {
 	return ok && *t == *e
 }
 
-// A SessionError is why a session has ended, if one of its ends has said why. What was in progress on the session
-// and its streams fails with it, and what comes later.
+// A SessionError is why a session has ended. What was in progress on the session and its streams fails with it, and what
+// comes later.
 type SessionError struct {
-	Code     uint64
-	Reason   string
-	Remote   bool // the other end has ended it
-	Protocol bool // because of what an end sent, or did not: Code is one of docs/mux.md. Otherwise it is the application's
-	Err      error
+	Code     uint64 // as given to CloseWithError, 0 for Close; or see Protocol
+	Reason   string // for people; the other end's may be anything
+	Remote   bool   // the other end has ended it
+	Protocol bool   // because of what an end sent, or did not: Code is one of docs/mux.md. Otherwise it is the application's
+	Err      error  // the cause below, such as ErrTimeout or the carrier's error; nil if there is none
 }
 
 // Error says who has ended the session, and why.

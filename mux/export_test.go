@@ -47,3 +47,17 @@ func (st *Stream) Unread() int {
 	defer st.mu.Unlock()
 	return int(st.received - st.read)
 }
+
+// Known is how many sessions an acceptor keeps, and how many of them it believes to be without a carrier.
+func (a *Acceptor) Known() (sessions, waiting int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.sessions), len(a.waiting)
+}
+
+// PingsWaiting is how many pings have had no answer.
+func (s *Session) PingsWaiting() int {
+	s.pings.mu.Lock()
+	defer s.pings.mu.Unlock()
+	return len(s.pings.waiting)
+}

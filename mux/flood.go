@@ -4,11 +4,12 @@ import "time"
 
 // A floodGate counts frames that cost the other end nothing and lead nowhere: data without bytes, credit that
 // raises nothing, frames of streams that have ended. Some of each come in any session, and of the last kind a few for
-// every stream.
+// every stream, which may all come when many streams end at once.
 type floodGate struct {
 	n       int
 	since   time.Time
 	streams uint64 // that there had been then
+	left    uint64 // of what streams before that may have, and have not had
 }
 
 const (
@@ -25,11 +26,14 @@ func (r *reader) nothing() error {
 		return nil
 	}
 	now, streams := time.Now(), r.s.numOpened()
-	excess := uint64(g.n) > floodPerStream*(streams-g.streams)
-	if excess && now.Sub(g.since) < floodTime {
-		return protocolErrorf(codeFlood, "too many frames without effect")
+	left := g.left + floodPerStream*(streams-g.streams)
+	if now.Sub(g.since) < floodTime {
+		if uint64(g.n) > left {
+			return protocolErrorf(codeFlood, "too many frames without effect")
+		}
+		left -= uint64(g.n)
 	}
-	*g = floodGate{since: now, streams: streams}
+	*g = floodGate{since: now, streams: streams, left: left}
 	return nil
 }
 

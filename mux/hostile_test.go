@@ -203,6 +203,7 @@ func flood(t *testing.T, p *peer, reads bool, most int, next func(i int) []frame
 
 // Frames that lead nowhere end the session when there are too many of them.
 func TestUselessFrames(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name string
 		next func(p *peer) func(i int) []frame
@@ -281,6 +282,7 @@ func TestUselessFrames(t *testing.T) {
 
 // Answers to what a peer sends are bounded when it doesn't read them.
 func TestAnswersNotRead(t *testing.T) {
+	t.Parallel()
 	type next = func(i int) []frame
 	for _, x := range []struct {
 		name string
@@ -410,6 +412,7 @@ func TestOpensNotAccepted(t *testing.T) {
 
 // Streams that come and go fast on both ends are no flood, though of each something is late: a stop that crosses the end.
 func TestChurnIsNoFlood(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		a, b := link{delay: 100 * time.Microsecond}.pair(t)
 		client, server := sessionsOn(t, a, b, nil, nil)
@@ -549,8 +552,51 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+// Streams that have been there cost nothing when they are gone, however many there were at once, and that all of them go
+// at once is no flood, though of each something crosses the end.
+func TestMemoryOfGone(t *testing.T) {
+	const many = 50_000
+	a, b := pipe.New(1 << 20)
+	cfg := &mux.Config{Limits: mux.Limits{AcceptBacklog: many}}
+	client, server := sessionsOn(t, a, b, cfg, cfg)
+	before := heap()
+	var streams []*mux.Stream
+	for range many {
+		opened, err := client.Open(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, opened)
+	}
+	for range many {
+		accepted, err := server.Accept(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		streams = append(streams, accepted)
+	}
+	for _, st := range streams {
+		st.Close()
+	}
+	streams = nil
+	for end := time.Now().Add(patience); client.NumStreams()+server.NumStreams() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	for range 4 { // buffers that were of use for much go when there is little
+		if _, err := client.Ping(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := heap() - before
+	t.Logf("%d bytes of heap", kept)
+	if err := errors.Join(client.Err(), server.Err()); err != nil || kept > 40*many {
+		t.Errorf("%d bytes of heap are kept for %d streams that are gone, want nearly none (%v)", kept, many, err)
+	}
+}
+
 // Random bytes behind a hello end the session with a clear error, and nothing worse.
 func TestGarbage(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(seed, 7))

@@ -7,23 +7,27 @@ import (
 )
 
 // A leadership says who reads the carrier. Usually that is the session's goroutine, and wakes who waits for what has come. Where
-// one stream is all that something comes for, as in a series of requests and answers, it is faster if the stream's Read
-// reads the carrier itself: then nobody need be woken. So the goroutine rests once it has seen that for a while, and Reads
-// lead: each until it has something to return. Between two of them nobody reads, usually for microseconds, and
-// whatever else comes waits. That must not be long: the goroutine leads again
+// something comes for one Read at a time, as in a series of requests and answers, it is faster if the Read reads the carrier
+// itself: then nobody need be woken. So the goroutine rests once it has seen that for a while, and Reads lead: each until it
+// has something to return. Between two of them nobody reads, usually for microseconds, and whatever else comes waits. That must
+// not be long: the goroutine leads again
 //
-//   - at once, if anybody but an Accept waits for something when a Read leaves or later;
-//   - when the other end has had no Read for it for a millisecond or two. Then it rests less readily the next time.
+//   - at once, if anybody else begins to wait for something, Accept aside, or waits when a Read leaves;
+//   - when no Read has come to lead for a millisecond or two. Then it rests less readily the next time.
+//
+// Those who have waited all the while that something came for one stream alone are patient: they are no reason for it.
 type leadership struct {
 	r *reader
 
 	// The leader's.
 	stream *Stream // whose Read leads; nil if the goroutine does
 	last   *Stream // that was woken last
-	streak int     // how many reads of the carrier in a row have woken this stream alone
+	streak int     // how many reads of the carrier in a row have woken one alone
+	steady int     // how many have woken this stream alone
 
-	// waiting counts those who wait for something that comes, a Read that leads and Accepts aside.
+	// waiting counts those who wait for something that comes, who leads and Accepts aside; patient, how many of them are.
 	waiting atomic.Int32
+	patient atomic.Int32
 	state   atomic.Int32
 	terms   atomic.Uint32 // how many Reads have led
 	armed   atomic.Bool   // the timer runs
@@ -47,7 +51,9 @@ const (
 
 const (
 	firstStreak = 16
-	mostStreak  = 1 << 20
+	// steadyStreak is how long one stream must have been the only one, for others that wait to be patient.
+	steadyStreak = 64
+	mostStreak   = 1 << 20
 	// vacancy is how often to look whether nobody leads. A timer in every gap would cost more than is gained.
 	vacancy = time.Millisecond
 )
@@ -61,7 +67,7 @@ func (l *leadership) init(r *reader) {
 // woke notes that a stream was woken.
 func (l *leadership) woke(st *Stream) {
 	if st != l.last {
-		l.last, l.streak = st, 0
+		l.last, l.steady = st, 0
 	}
 }
 
@@ -70,14 +76,15 @@ func (l *leadership) look(woken int32) {
 	switch {
 	case woken == 1:
 		l.streak++
+		l.steady++
 	case woken > 1:
-		l.streak = 0
+		l.streak, l.steady = 0, 0
 	}
 }
 
 // mayRest tells the goroutine whether to rest.
 func (l *leadership) mayRest() bool {
-	return l.streak >= firstStreak && l.r.r == l.r.w && l.r.carrier.stops && l.waiting.Load() == 0
+	return l.streak >= firstStreak && (l.steady >= steadyStreak || l.waiting.Load() == 0) && l.r.r == l.r.w && l.r.carrier.stops
 }
 
 // rest lets Reads lead, until the goroutine is needed again. The error is one that ends the session.
@@ -87,9 +94,13 @@ func (l *leadership) rest() error {
 	if l.streak < l.enough || l.closed {
 		return nil
 	}
-	l.streak = 0
+	patient := int32(0)
+	if l.steady >= steadyStreak {
+		patient = l.waiting.Load()
+	}
+	l.patient.Store(patient)
 	l.state.Store(leadVacant)
-	if l.waiting.Load() > 0 {
+	if l.impatient() {
 		l.fill()
 	} else {
 		l.arm()
@@ -97,7 +108,8 @@ func (l *leadership) rest() error {
 	for l.state.Load() != leadOwn {
 		l.cond.Wait()
 	}
-	l.streak = 0
+	l.streak, l.steady = 0, 0
+	l.patient.Store(0)
 	err := l.err
 	l.err = nil
 	return err
@@ -120,6 +132,9 @@ func (l *leadership) arm() {
 		l.timer.Reset(vacancy)
 	}
 }
+
+// impatient tells whether somebody waits for whom the goroutine is to lead.
+func (l *leadership) impatient() bool { return l.waiting.Load() > l.patient.Load() }
 
 // tick looks whether Reads come back to lead.
 func (l *leadership) tick() {
@@ -168,11 +183,11 @@ func (l *leadership) read(st *Stream) {
 		l.fail(nil) // the goroutine is wanted
 		return
 	}
-	if waiting := l.waiting.Load() > 0; waiting || !l.armed.Load() {
+	if impatient := l.impatient(); impatient || !l.armed.Load() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		switch {
-		case waiting || l.closed:
+		case impatient || l.closed:
 			l.fill()
 		case !l.armed.Load():
 			l.arm()
@@ -192,8 +207,9 @@ func (l *leadership) fail(err error) {
 
 // await is called by who begins to wait for something that comes. The goroutine leads then, once no Read does.
 func (l *leadership) await() {
-	l.waiting.Add(1)
-	l.recall()
+	if l.waiting.Add(1) > l.patient.Load() {
+		l.recall()
+	}
 }
 
 // awaited ends await.

@@ -160,7 +160,8 @@ func (s *Session) flush() {
 // Close ends the session: what was written to its streams is sent, then the other end is told. What is in progress on the
 // session and its streams, on both ends, fails with a *SessionError that is net.ErrClosed. Close returns when the
 // carrier is closed, which takes a second at most. A second Close returns nil. A carrier whose Read goes on after its
-// Close, such as a program's standard input, keeps a goroutine until that returns.
+// Close, such as a program's standard input, keeps a goroutine until that returns. A session that has lost its carrier
+// and can be resumed has no way to tell the other end, which waits until its Grace is over.
 func (s *Session) Close() error { return s.CloseWithError(0, "") }
 
 // CloseWithError is Close with a code and a reason, of 1024 bytes at most, for the other end.

@@ -2,6 +2,7 @@ package mux_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"math"
 	"os"
@@ -103,6 +104,7 @@ func (w *two) wantUnread(s *mux.Session, want uint64) {
 
 // A stream that nobody reads takes its window and no more, and the others don't notice.
 func TestUnreadStream(t *testing.T) {
+	t.Parallel()
 	inBubble(t, nil, func(w *two) {
 		stuck, unread := w.pair()
 		write := beginWrite(stuck, text(1<<20))
@@ -131,6 +133,7 @@ func TestUnreadStream(t *testing.T) {
 // All streams together take the session's window and no more. Credit comes as bytes are read or dropped, and goes to who
 // waits.
 func TestSessionWindow(t *testing.T) {
+	t.Parallel()
 	cfg := &mux.Config{Limits: mux.Limits{SessionWindow: 1 << 20}}
 	inBubble(t, cfg, func(w *two) {
 		var clients, servers []*mux.Stream
@@ -374,6 +377,22 @@ func TestSetLimits(t *testing.T) {
 			w.check()
 		})
 	})
+	t.Run("MaxStreamWindow", func(t *testing.T) {
+		lowered(t, mux.Limits{MaxStreamWindow: 128 << 10}, func(st *mux.Stream, sum uint64) error {
+			if got := st.Window(); got > 128<<10 {
+				return fmt.Errorf("a window is %d, want at most 128 KiB", got)
+			}
+			return nil
+		})
+	})
+	t.Run("SessionWindow, of windows that have grown", func(t *testing.T) {
+		lowered(t, mux.Limits{SessionWindow: 2 << 20}, func(_ *mux.Stream, sum uint64) error {
+			if most := uint64(1<<20 + 4*defaultWindow); sum > most {
+				return fmt.Errorf("all windows are %d, want at most %d", sum, most)
+			}
+			return nil
+		})
+	})
 	t.Run("of what is not to be changed", func(t *testing.T) {
 		inBubble(t, nil, func(w *two) {
 			w.server.SetLimits(mux.Limits{StreamWindow: 1 << 20})
@@ -385,8 +404,42 @@ func TestSetLimits(t *testing.T) {
 	})
 }
 
+// lowered has windows grow, on streams that are read fast all the time, lowers the limits, and wants them to be kept soon.
+func lowered(t *testing.T, lower mux.Limits, kept func(st *mux.Stream, sum uint64) error) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := link{delay: 50 * time.Millisecond}.pair(t)
+		a, b = watchPair(t, a, b)
+		client, server := sessionsOn(t, a, b, nil, &mux.Config{Limits: mux.Limits{MaxStreamWindow: 1 << 20}})
+		var streams []*mux.Stream
+		for range 4 {
+			c, s := streamPair(t, client, server)
+			go writeOn(c)
+			go readOn(s)
+			streams = append(streams, s)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if kept(streams[0], server.WindowSum()) == nil {
+			t.Fatalf("windows have not grown: %d in all", server.WindowSum())
+		}
+		server.SetLimits(lower)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, st := range streams {
+			if err := kept(st, server.WindowSum()); err != nil {
+				t.Error(err)
+			}
+		}
+		if err := server.Check(); err != nil {
+			t.Error(err)
+		}
+		client.Close()
+	})
+}
+
 // A window grows to what the path needs, and shrinks when it isn't needed any more.
 func TestWindowGrows(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name   string
 		limits mux.Limits
@@ -414,12 +467,12 @@ func TestWindowGrows(t *testing.T) {
 				}
 				write := begin(func() (int, error) { return writeOn(c) })
 				read := 0
-				for range 30 {
+				for range 20 {
 					read += readFor(t, s, x.rtt, x.rate)
 				}
 				grown := s.Window()
 				if grown < x.least || grown > x.most {
-					t.Errorf("after 30 round trips the window is %d, want %d to %d", grown, x.least, x.most)
+					t.Errorf("after 20 round trips the window is %d, want %d to %d", grown, x.least, x.most)
 				}
 				if unread := server.Stats().Unread; unread > uint64(grown) {
 					t.Errorf("%d bytes are unread with a window of %d", unread, grown)
@@ -427,7 +480,7 @@ func TestWindowGrows(t *testing.T) {
 				if err := server.Check(); err != nil {
 					t.Error(err)
 				}
-				for range 60 {
+				for i := 0; i < 60 && s.Window() > defaultWindow; i++ {
 					read += readFor(t, s, time.Minute, 10_000)
 				}
 				if got := s.Window(); got != defaultWindow {
@@ -465,6 +518,7 @@ func readFor(t *testing.T, st *mux.Stream, d time.Duration, rate int) (total int
 
 // Windows of many streams grow as far as all of them together may, and what one gives back others can have.
 func TestWindowsShare(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const streams = 8
 		a, b := link{delay: 50 * time.Millisecond}.pair(t)

@@ -6,7 +6,8 @@ import (
 )
 
 // Listener returns the session as a net.Listener, for http.Serve and the like: its Accept is the session's, its Close
-// closes the session.
+// closes the session and with it all streams, at once. For a server that is to finish what it has begun, as by http.Server's
+// Shutdown, make one whose Close only ends its Accept: the example named Shutdown does that.
 func (s *Session) Listener() net.Listener { return listener{s} }
 
 type listener struct{ s *Session }

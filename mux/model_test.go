@@ -402,7 +402,8 @@ func (m *model) checkRead(s *modelStream, end int) {
 
 // TestModel does thousands of random things to the two ends of a session, one at a time, and compares what they do with the model.
 func TestModel(t *testing.T) {
-	seeds, stepsMost := 60, 400
+	t.Parallel()
+	seeds, stepsMost := 40, 400
 	if os.Getenv("VIRTNET_TEST_LONG") == "1" {
 		seeds = 2000
 	}

@@ -281,12 +281,12 @@ const mostIncoming = 4
 func (x *resumption) challenge(ctx context.Context, conn io.Writer, a *attempt) error {
 	x.mu.Lock()
 	if x.over || a.epoch <= x.epoch {
-		code := uint64(refuseStale)
+		code, end := uint64(refuseStale), (*SessionError)(nil)
 		if x.over {
-			code = refuseEnded
+			code, end = refuseEnded, x.s.life.err.(*SessionError)
 		}
 		x.mu.Unlock()
-		return refuse(conn, code, nil)
+		return refuse(conn, code, end)
 	}
 	if len(x.incoming) == mostIncoming {
 		x.incoming[0].cancel(errOvertaken)
@@ -312,6 +312,16 @@ func (x *resumption) forget(a *attempt) {
 	x.seek()
 }
 
+// overtake ends the handshakes that the one of an attempt has left no prospect. They would wait in vain, some until their
+// time is over: the reader is parked for the highest epoch, and one that looks too late finds it at work again. Lock held.
+func (x *resumption) overtake(a *attempt) {
+	for _, other := range x.incoming {
+		if other != a && other.epoch <= x.epoch {
+			other.cancel(errOvertaken)
+		}
+	}
+}
+
 // take goes on with a carrier whose client has proved that it is the session's.
 func (x *resumption) take(ctx context.Context, a *attempt, conn io.ReadWriteCloser, done func() bool) error {
 	x.mu.Lock()
@@ -323,11 +333,14 @@ func (x *resumption) take(ctx context.Context, a *attempt, conn io.ReadWriteClos
 		return errEnded
 	case a.epoch <= x.epoch:
 		return errOvertaken
+	case ctx.Err() != nil: // and the old carrier is none the worse for it
+		return context.Cause(ctx)
 	}
 	if _, err := x.s.w.resumeAt(a.offC); err == errOvertaken {
 		return err
 	}
 	x.epoch = a.epoch
+	x.overtake(a)
 	if x.now != nil {
 		x.detach(carrierError("resume", errOvertaken))
 	}

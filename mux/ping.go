@@ -26,6 +26,7 @@ type pings struct {
 	lastTick            time.Time // when the timer fired last
 	lastRead, lastRound time.Time // when they changed, at the earliest and at the latest; lastRound also if there was nothing to write
 	asked               bool      // for a sign of life
+	question            uint64    // the ping that did
 }
 
 // A ping is on its way.
@@ -121,7 +122,9 @@ func (p *pings) dead(now time.Time) bool {
 	}
 	if p.keepAlive > 0 && silent >= p.keepAlive && !p.asked {
 		p.asked = true
+		delete(p.waiting, p.question) // if anything but its answer has come, and so every time
 		p.send(now)
+		p.question = p.next
 	}
 	p.timer.Reset(p.interval())
 	return false
@@ -164,7 +167,8 @@ func (s *Session) pongs(id uint64) bool {
 	return true
 }
 
-// Ping asks the other end for an answer, and returns how long that took.
+// Ping asks the other end for an answer, and returns how long that took. It is answered before data that waits, but not before
+// data that is on its way. The error's cause is that of the context, or why the session has ended.
 func (s *Session) Ping(ctx context.Context) (time.Duration, error) {
 	p := &s.pings
 	p.mu.Lock()

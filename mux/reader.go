@@ -131,7 +131,7 @@ func (r *reader) need(n int) error {
 		}
 		r.w += k
 		if k == len(into) {
-			r.want = min(4*r.want, readBuffer)
+			r.want = min(max(4*r.want, fewBytes), readBuffer)
 		}
 	}
 	return nil
@@ -282,7 +282,7 @@ func (r *reader) payload(st *Stream, left int) (n int, err error) {
 		st.mu.Lock()
 		return 0, err
 	}
-	r.want = fewBytes
+	r.want = headerSize // what is behind is most likely as large, and would be copied
 	// A Read that has something already must be able to return.
 	if rd := st.reading; rd != nil && r.carrier.stops && st.unread.empty() && rd.n == 0 {
 		rd.lent = true
@@ -449,8 +449,8 @@ func (r *reader) streamControl(h header, value uint64) error {
 		}
 		more := value - st.sendMax
 		st.sendMax = value
-		if st.sending != nil {
-			st.sending.credit.Signal()
+		if snd := st.sending; snd != nil && snd.lead != nil {
+			snd.wake()
 		}
 		return r.effect(more >= leastCredit)
 	}

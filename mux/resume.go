@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ import (
 // (a *tls.Conn or anything with its ConnectionState method), that connection's exporter. Without TLS the keys
 // are safe from who only listens, not from who changes what is sent at the session's beginning. They protect
 // against others' taking over a session, and nothing else: what is sent is encrypted if the carrier does it. If
-// something between the ends terminates TLS, their exporters differ and no resume succeeds.
+// something between the ends terminates TLS and speaks TLS on, their exporters differ and no resume succeeds.
 type Resume struct {
 	// Grace is how long a session without a carrier waits for one before it ends. 0 is 30 s.
 	Grace time.Duration
@@ -33,6 +34,9 @@ type Resume struct {
 	// be sent, as resets and credit, may take a megabyte more, before the session ends. It bounds the throughput to
 	// Retain in a round trip. 0 is 16 MiB; it is 64 KiB at least.
 	Retain int
+	// MaxWaiting is how many sessions of an Acceptor may be without a carrier at once: strangers could make any number of
+	// them, since a carrier that fails costs nothing. At the limit the youngest session ends. 0 is 16384.
+	MaxWaiting int
 	// Dial gets a new carrier for a client, at once when the present one has failed, and then again, after 50 ms and ever
 	// longer times up to 2 s. It is called on a goroutine of its own and must return when the context ends, 10 s
 	// later at most. If it is nil, the program calls Session.Resume.
@@ -46,6 +50,8 @@ const (
 	defaultGrace  = 30 * time.Second
 	defaultRetain = 16 << 20
 	leastRetain   = 64 << 10
+	// defaultWaiting sessions take about 450 MB, if nothing is in them.
+	defaultWaiting = 16 << 10
 	// handshakeTime bounds the time that a new carrier has for its handshake.
 	handshakeTime = 10 * time.Second
 )
@@ -56,6 +62,7 @@ func (r Resume) effective() Resume {
 		r.Grace = defaultGrace
 	}
 	r.Retain = orDefault(r.Retain, defaultRetain, leastRetain, 1<<30)
+	r.MaxWaiting = orDefault(r.MaxWaiting, defaultWaiting, 1, math.MaxInt)
 	return r
 }
 
@@ -69,6 +76,7 @@ type resumption struct {
 	s        *Session
 	cfg      Resume    // effective
 	acceptor *Acceptor // of a server
+	born     time.Time
 
 	offer  *offer // until the other end's has come
 	wanted bool   // the other end's hello wants resumption
@@ -78,7 +86,7 @@ type resumption struct {
 	halted  atomic.Bool             // the reader must park although the carrier works
 	resumed atomic.Uint64           // how often
 
-	// The lock may be taken with no other held, and others be taken with it held.
+	// The lock may be taken with no other held, and others be taken with it held: the acceptor's, the writer's, the reader's.
 	mu     sync.Mutex
 	cond   sync.Cond // parked, current, halted, over or attempt has changed
 	id     sessionID
@@ -112,7 +120,7 @@ type attempt struct {
 }
 
 func newResumption(s *Session, cfg *Resume, acceptor *Acceptor) (*resumption, error) {
-	x := &resumption{s: s, cfg: cfg.effective(), acceptor: acceptor, now: s.carrier}
+	x := &resumption{s: s, cfg: cfg.effective(), acceptor: acceptor, born: time.Now(), now: s.carrier}
 	offer, err := newOffer(s.carrier, x.cfg.Retain)
 	if err != nil {
 		return nil, err
@@ -152,9 +160,10 @@ func (x *resumption) key(h header, payload []byte) error {
 	}
 	x.mu.Lock()
 	x.id, x.master = id, master
+	closed := x.acceptor != nil && !x.over && !x.acceptor.add(id, x.s)
 	x.mu.Unlock()
-	if x.acceptor != nil {
-		x.acceptor.add(id, x.s)
+	if closed {
+		x.bar()
 	}
 	return nil
 }
@@ -213,7 +222,7 @@ func (x *resumption) detach(cause *SessionError) {
 	x.losses++
 	x.cause, x.sought = cause, false
 	loss := x.losses
-	x.grace = time.AfterFunc(x.cfg.Grace, func() { x.giveUp(loss) })
+	x.grace = time.AfterFunc(x.cfg.Grace, func() { x.giveUp(loss, fmt.Sprintf("no new carrier has come for %v", x.cfg.Grace)) })
 	x.seeking, x.redial = context.WithCancel(context.Background())
 	x.s.log.Debug("mux: carrier lost", "remote", x.s.RemoteAddr(), "err", cause)
 	if got := x.acks.received.Load(); got != x.marked {
@@ -227,6 +236,9 @@ func (x *resumption) seek() {
 		return
 	}
 	x.sought = true
+	if x.acceptor != nil {
+		x.acceptor.waits(x, x.losses)
+	}
 	if x.s.client && x.cfg.Dial != nil {
 		go x.dial(x.seeking)
 	}
@@ -247,8 +259,8 @@ func (x *resumption) drop(c *carrier) {
 	x.s.r.lead.recall()
 }
 
-// giveUp ends the session as no carrier has come.
-func (x *resumption) giveUp(loss uint64) {
+// giveUp ends the session as no carrier has come. why says how that is.
+func (x *resumption) giveUp(loss uint64, why string) {
 	x.mu.Lock()
 	if x.over || x.now != nil || x.losses != loss {
 		x.mu.Unlock()
@@ -256,18 +268,17 @@ func (x *resumption) giveUp(loss uint64) {
 	}
 	cause := x.cause
 	x.mu.Unlock()
-	text := fmt.Sprintf("%s; no new carrier has come for %v", cause.Reason, x.cfg.Grace)
-	x.s.end(&SessionError{Code: codeCarrier, Reason: text, Protocol: true, Err: cause.Err})
+	x.s.end(&SessionError{Code: codeCarrier, Reason: cause.Reason + "; " + why, Protocol: true, Err: cause.Err})
 }
 
 // end is called when the session ends. It tells whether there is a carrier.
 func (x *resumption) end(err *SessionError) (attached bool) {
-	if x.acceptor != nil {
-		x.acceptor.remove(x, err)
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.over = true
+	if x.acceptor != nil {
+		x.acceptor.remove(x, err)
+	}
 	x.cond.Broadcast()
 	if x.grace != nil {
 		x.grace.Stop()
@@ -330,6 +341,9 @@ func (x *resumption) attach(c *carrier, from, skip uint64) {
 	if x.grace != nil {
 		x.grace.Stop()
 		x.redial()
+	}
+	if x.acceptor != nil {
+		x.acceptor.goesOn(x)
 	}
 	x.resumed.Add(1)
 	x.s.log.Debug("mux: session resumed", "remote", x.s.RemoteAddr(), "epoch", x.epoch)

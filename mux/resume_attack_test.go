@@ -64,6 +64,7 @@ func (r *rig) speaks(when string) {
 
 // TestFlippedBit changes each byte of a handshake. The server never switches; what the client does leaves the session intact.
 func TestFlippedBit(t *testing.T) {
+	t.Parallel()
 	flip := func(t *testing.T, fromClient bool, at int) {
 		synctest.Test(t, func(t *testing.T) {
 			r := newRig(t, bufferedPipe, false, nil)

@@ -22,6 +22,7 @@ func budgets(way int, n int64) (left [4]int64) {
 
 // TestCutEverywhere cuts a carrier behind every single byte that each end reads or writes, those of the handshake included.
 func TestCutEverywhere(t *testing.T) {
+	t.Parallel()
 	ways := []string{"client reads", "client writes", "server reads", "server writes"}
 	step := int64(3)
 	if long() {
@@ -82,6 +83,7 @@ func cutAt(t *testing.T, way int, n int64) (wasCut bool) {
 // TestCutBeginning cuts a session's first carrier behind every byte of its beginning. Either the session goes on, or it has
 // ended on both ends and everything has returned.
 func TestCutBeginning(t *testing.T) {
+	t.Parallel()
 	for way, name := range []string{"client reads", "client writes", "server reads", "server writes"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -161,6 +163,7 @@ func echoOnce(ctx context.Context, s *mux.Session) error {
 
 // TestMoveUnderLoad moves a session again and again while its carriers work, alone and several moves at once.
 func TestMoveUnderLoad(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		pair  func() (a, b net.Conn)

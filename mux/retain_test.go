@@ -39,6 +39,7 @@ func (k *retained) check() error {
 
 // TestRetainedModel compares what is kept with all that was ever written, over random operations.
 func TestRetainedModel(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		k := newRetained(1 << 20)

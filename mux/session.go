@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -36,6 +37,7 @@ type Session struct {
 
 	mu         sync.Mutex // may be taken with a stream's lock held
 	streams    map[uint64]*Stream
+	peak       int    // how many there have been, since the map was made
 	nextOwn    uint64 // id of the next stream that this end opens
 	nextOther  uint64 // and the other
 	opens      uint64 // how many streams this end has opened
@@ -52,12 +54,17 @@ type Session struct {
 }
 
 // Client makes a session over conn, as its client; which end is the client must only be agreed on. From then on conn is the
-// session's, which closes it in the end; a net.Conn must have no deadlines set. Client does not wait for the other end.
+// session's, which closes it in the end. Client does not wait for the other end; it fails only if conn is nil, or there can be
+// no keys for Config.Resume.
+//
+// A net.Conn must have no deadlines set. The session interrupts its Reads and Writes by deadlines in the past. A net.Conn that
+// ends when one passes, such as those made of WebSockets, must hide that: struct{ io.ReadWriteCloser }{conn}.
 func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 	return newSession(conn, cfg, true, nil, nil)
 }
 
-// Server makes a session over conn, as its server; see [Client].
+// Server makes a session over conn, as its server; see [Client]. It ends with conn, whatever Config.Resume is: sessions that
+// can be resumed are an [Acceptor]'s.
 func Server(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 	return newSession(conn, cfg, false, nil, nil)
 }
@@ -150,7 +157,7 @@ func (s *Session) setPeerCredit(credit uint64) {
 		st.mu.Lock()
 		st.sendMax = max(st.sendMax, credit)
 		if st.sending != nil {
-			st.sending.credit.Signal()
+			st.sending.wake()
 		}
 		st.mu.Unlock()
 	}
@@ -363,11 +370,23 @@ func (s *Session) stream(id uint64) (*Stream, error) {
 func (s *Session) forget(st *Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.peak = max(s.peak, len(s.streams))
 	delete(s.streams, st.id)
+	s.shrink()
 	s.maybeRelease(st)
 	if s.draining && len(s.streams) == 0 {
 		s.life.drain()
 	}
+}
+
+// shrink gives memory back when most of many streams have gone: a map never does. The session's lock is held.
+func (s *Session) shrink() {
+	if s.peak < 4096 || len(s.streams) > s.peak/16 {
+		return
+	}
+	fewer := make(map[uint64]*Stream, len(s.streams))
+	maps.Copy(fewer, s.streams)
+	s.streams, s.peak = fewer, len(fewer)
 }
 
 // release is called when a stream has been closed here.
@@ -406,7 +425,7 @@ func (s *Session) consumed(n int) {
 	}
 }
 
-// SetLimits changes the limits, except for StreamWindow, which stays as it was in the beginning. Lower ones take effect as
+// SetLimits changes this end's limits, except for StreamWindow, which stays as it was in the beginning. Lower ones take effect as
 // the other end uses up what it was allowed.
 func (s *Session) SetLimits(l Limits) {
 	lim := l.effective()

@@ -274,10 +274,7 @@ func (st *Stream) Write(p []byte) (n int, err error) {
 		}
 		k := int(min(uint64(len(p)-n), st.sendMax-st.sent, maxData))
 		if k == 0 {
-			st.needSending()
-			st.s.r.lead.await()
-			st.sending.credit.Wait()
-			st.s.r.lead.awaited()
+			st.waitCredit()
 			continue
 		}
 		k = st.s.w.data(st, p[n:n+k])
@@ -301,6 +298,19 @@ func (st *Stream) Write(p []byte) (n int, err error) {
 		err = st.opError("write", err)
 	}
 	return n, err
+}
+
+// waitCredit waits until a Write has to look again whether it may go on.
+func (st *Stream) waitCredit() {
+	st.needSending()
+	snd := st.sending
+	snd.lead = &st.s.r.lead
+	snd.lead.await()
+	snd.credit.Wait()
+	if snd.lead != nil {
+		snd.lead.awaited()
+		snd.lead = nil
+	}
 }
 
 // writeBarred is why nothing may be written.
@@ -336,7 +346,8 @@ func (st *Stream) Close() error {
 	return nil
 }
 
-// CloseWrite ends the sending direction: the other end reads io.EOF after what was written.
+// CloseWrite ends the sending direction: the other end reads io.EOF after what was written. It fails if the direction was
+// reset before; a second CloseWrite returns nil.
 func (st *Stream) CloseWrite() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -349,7 +360,7 @@ func (st *Stream) CloseWrite() error {
 }
 
 // CloseRead ends the receiving direction: what has come or comes is dropped, and the other end's Writes fail with
-// a *StreamError that has Stop set.
+// a *StreamError that has Stop set. It returns nil.
 func (st *Stream) CloseRead() error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -359,7 +370,7 @@ func (st *Stream) CloseRead() error {
 }
 
 // Reset ends both directions at once, with an error that has the code. What was written may or may not
-// arrive. Directions that have ended already stay as they are. The stream must still be closed.
+// arrive. Directions that have ended already stay as they are. The stream must still be closed. It returns nil.
 func (st *Stream) Reset(code uint64) error {
 	st.mu.Lock()
 	defer st.mu.Unlock()
@@ -435,8 +446,8 @@ func (st *Stream) wakeRead() {
 // wakeWrite makes a waiting Write do that.
 func (st *Stream) wakeWrite() {
 	if st.flags&streamWriting != 0 {
-		if st.sending != nil {
-			st.sending.credit.Signal()
+		if snd := st.sending; snd != nil {
+			snd.wake()
 		}
 		st.s.w.interrupt(st)
 	}

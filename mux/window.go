@@ -41,6 +41,11 @@ func (st *Stream) tune() {
 	}
 	// What was read in this time was sent by the credit of a round trip before. Of that, a quarter may not have
 	// been used.
+	if less := min(st.s.excess(st.window), t.grown); less > 0 {
+		t.shrink(st, less)
+		t.since, t.mark, t.window = now, st.read, st.window
+		return
+	}
 	window := float64(st.window)
 	if took < 3*rtt {
 		window = float64(t.window)
@@ -53,12 +58,16 @@ func (st *Stream) tune() {
 		st.window += more
 		return
 	case target < window/3 && t.grown > 0:
-		less := min(st.window/2, t.grown)
-		st.window -= less
-		t.grown -= less
-		st.s.grown.Add(-int64(less))
+		t.shrink(st, min(st.window/2, t.grown))
 	}
 	t.since, t.mark, t.window = now, st.read, st.window
+}
+
+// shrink takes back some of what the window of a stream has grown.
+func (t *tuner) shrink(st *Stream, less uint32) {
+	st.window -= less
+	t.grown -= less
+	st.s.grown.Add(-int64(less))
 }
 
 // creditDue tells whether to give credit: when half of the window has been read. On a long path that would leave up to
@@ -88,9 +97,25 @@ func (s *Session) growWindow(window uint32) uint32 {
 	if more == 0 {
 		return 0
 	}
-	if s.grown.Add(int64(more)) > int64(lim.SessionWindow/2) {
-		s.grown.Add(-int64(more))
-		return 0
+	for {
+		grown := s.grown.Load()
+		if grown+int64(more) > int64(lim.SessionWindow/2) {
+			return 0
+		}
+		if s.grown.CompareAndSwap(grown, grown+int64(more)) {
+			return more
+		}
 	}
-	return more
+}
+
+// excess tells by how much a window is larger than limits allow that have been lowered since it grew.
+func (s *Session) excess(window uint32) uint32 {
+	lim := s.live.Load()
+	if most := uint32(lim.MaxStreamWindow); window > most {
+		return window - most
+	}
+	if s.grown.Load() > int64(lim.SessionWindow/2) {
+		return window / 2
+	}
+	return 0
 }

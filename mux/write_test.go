@@ -174,6 +174,7 @@ func readByFits(st *mux.Stream, rnd *rand.Rand) (total int, err error) {
 // A Write waits for the session's credit. It gets it in the moment in which the stream ends: nothing of it goes behind the
 // end.
 func TestCreditMeetsEnd(t *testing.T) {
+	t.Parallel()
 	for _, x := range []struct {
 		name string
 		end  func(st *mux.Stream)

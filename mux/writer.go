@@ -84,8 +84,9 @@ type writer struct {
 
 // A sending is a Write that waits: for the flusher to take its payload, or for credit.
 type sending struct {
-	cond   sync.Cond // its lock is the writer's
-	credit sync.Cond // its lock is the stream's
+	cond   sync.Cond   // its lock is the writer's
+	credit sync.Cond   // its lock is the stream's
+	lead   *leadership // set while it counts there as waiting for credit; the stream's lock guards it
 	item   queue.Item[*sending]
 	header [headerSize]byte
 	p      []byte
@@ -180,6 +181,15 @@ func (w *writer) wait(snd *sending, q *queue.Queue[*sending]) bool {
 		snd.cond.Wait()
 	}
 	return snd.state == sendingDone
+}
+
+// wake makes the Write look again whether it may go on without credit. The stream's lock is held.
+func (snd *sending) wake() {
+	if snd.lead != nil {
+		snd.lead.awaited()
+		snd.lead = nil
+	}
+	snd.credit.Signal()
 }
 
 func (snd *sending) finish(s sendingState) {
