@@ -165,7 +165,7 @@ func (a *Acceptor) find(id sessionID) (s *Session, code uint64, end *SessionErro
 	return nil, refuseUnknown, nil
 }
 
-// add makes a session known, unless the acceptor is closed. The session's lock is held.
+// add makes a session known, unless the acceptor is closed. The resumption's lock is held.
 func (a *Acceptor) add(id sessionID, s *Session) (ok bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -176,7 +176,7 @@ func (a *Acceptor) add(id sessionID, s *Session) (ok bool) {
 }
 
 // waits notes that a session has no carrier. If there are too many of these, the youngest ends: who makes sessions only to
-// abandon them has none that is older than those of others. The session's lock is held.
+// abandon them has none that is older than those of others. The resumption's lock is held.
 func (a *Acceptor) waits(x *resumption, loss uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -195,14 +195,14 @@ func (a *Acceptor) waits(x *resumption, loss uint64) {
 	time.AfterFunc(0, func() { youngest.giveUp(loss, "too many sessions wait for a new one") }) // it takes locks
 }
 
-// goesOn notes that a session has a carrier again. The session's lock is held.
+// goesOn notes that a session has a carrier again. The resumption's lock is held.
 func (a *Acceptor) goesOn(x *resumption) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.waiting, x)
 }
 
-// remove forgets a session that has ended. If this end has ended it, the other may not know it yet. The session's lock is
+// remove forgets a session that has ended. If this end has ended it, the other may not know it yet. The resumption's lock is
 // held.
 func (a *Acceptor) remove(x *resumption, err *SessionError) {
 	id := x.id

@@ -68,6 +68,7 @@ func (a *acks) send() {
 	a.owing.Store(received - a.ofAcks.Load())
 	if !a.w.shut() {
 		a.w.queue = appendPlain(a.w.queue, kindAck, received)
+		a.w.answer(kindAck, headerSize)
 		a.w.kick()
 	}
 }

@@ -94,11 +94,9 @@ func (l *leadership) rest() error {
 	if l.streak < l.enough || l.closed {
 		return nil
 	}
-	patient := int32(0)
 	if l.steady >= steadyStreak {
-		patient = l.waiting.Load()
+		l.bePatient()
 	}
-	l.patient.Store(patient)
 	l.state.Store(leadVacant)
 	if l.impatient() {
 		l.fill()
@@ -113,6 +111,17 @@ func (l *leadership) rest() error {
 	err := l.err
 	l.err = nil
 	return err
+}
+
+// bePatient makes those patient who wait now. If one leaves meanwhile, it may not have seen that it was.
+func (l *leadership) bePatient() {
+	for {
+		n := l.waiting.Load()
+		l.patient.Store(n)
+		if l.waiting.Load() >= n {
+			return
+		}
+	}
 }
 
 // fill makes the goroutine lead, if nobody does. Lock held.
@@ -212,8 +221,16 @@ func (l *leadership) await() {
 	}
 }
 
-// awaited ends await.
-func (l *leadership) awaited() { l.waiting.Add(-1) }
+// awaited ends await. Who has got what it waited for is not patient the next time: there are no more patient ones than have
+// waited all the while.
+func (l *leadership) awaited() {
+	left := l.waiting.Add(-1)
+	for patient := l.patient.Load(); patient > left; patient = l.patient.Load() {
+		if l.patient.CompareAndSwap(patient, left) {
+			return
+		}
+	}
+}
 
 // recall makes the goroutine lead, once no Read does.
 func (l *leadership) recall() {

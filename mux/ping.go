@@ -112,7 +112,7 @@ func (p *pings) dead(now time.Time) bool {
 		p.reads, p.lastRead, p.asked = reads, p.lastTick, false
 	}
 	p.lastTick = now
-	if rounds, busy := p.s.w.progress(); rounds != p.rounds || !busy {
+	if rounds, busy := p.s.w.progress(p.rounds); rounds != p.rounds || !busy {
 		p.rounds, p.lastRound = rounds, now
 	}
 	silent := now.Sub(p.lastRead)

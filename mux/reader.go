@@ -142,6 +142,9 @@ func (r *reader) read(p []byte) (int, error) {
 	r.s.w.woken.Store(r.woken)
 	r.lead.look(r.woken)
 	r.woken = 0
+	if r.s.w.flooded.Load() {
+		return 0, protocolErrorf(codeFlood, "more is sent than answers to it are taken: %d bytes of these wait", controlBound)
+	}
 	n, err := r.carry(p)
 	if n > 0 && r.s.res != nil {
 		r.s.res.acks.add(n)
@@ -202,7 +205,7 @@ func (r *reader) leave(c *carrier) {
 func (r *reader) interrupt() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.cut {
+	if !r.cut && r.carrier.stops { // it may be another one than who is to be interrupted reads
 		r.cut = true
 		_ = r.carrier.net.SetReadDeadline(aLongTimeAgo)
 	}
@@ -384,10 +387,7 @@ func (r *reader) control(h header, p []byte) error {
 	case kindStreams:
 		return r.effect(s.allowOpens(h.id))
 	case kindPing:
-		if s.w.queued() > controlBound {
-			return protocolErrorf(codeFlood, "pings are sent faster than their answers are taken")
-		}
-		s.w.plain(kindPong, h.id) // and no flood: as many come as answers are taken
+		s.w.plain(kindPong, h.id) // and no flood: the writer bounds how many answers wait
 		return nil
 	case kindPong:
 		return r.effect(s.pongs(h.id))

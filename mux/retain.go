@@ -124,6 +124,7 @@ func (k *retained) release() {
 func (w *writer) stage(h header, p []byte) {
 	k := w.kept
 	k.write(w.queue)
+	w.answers = 0
 	if c := cap(w.queue); c <= keepBuffer || len(w.queue) > c/8 {
 		w.queue = w.queue[:0]
 	} else {
@@ -166,10 +167,10 @@ func (w *writer) keepRound(h header, p []byte) {
 	w.mu.Lock()
 	k.pin = math.MaxUint64
 	clear(w.vecMem)
-	if w.cut {
-		w.cut = false
+	if w.cut && w.carrier.direct { // or another carrier has come, and the one that was cut is closed
 		_ = w.carrier.net.SetWriteDeadline(time.Time{})
 	}
+	w.cut = false
 	if turn != w.turn { // another carrier has come meanwhile, and begins anew
 		k.release()
 		return

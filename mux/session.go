@@ -409,17 +409,17 @@ func (s *Session) maybeRelease(st *Stream) {
 	}
 }
 
-// consumed counts bytes that were read, and gives credit for them.
+// consumed counts bytes that were read, and gives credit for them: when half of what is free of the session's window has been
+// used, whatever of it lies unread.
 func (s *Session) consumed(n int) {
-	total := s.consumedTotal.Add(uint64(n))
-	window := uint64(s.live.Load().SessionWindow)
+	most := s.consumedTotal.Add(uint64(n)) + uint64(s.live.Load().SessionWindow)
 	for {
 		allowed := s.allowed.Load()
-		if total+window < allowed+window/2 {
+		if most < allowed+leastCredit || most-allowed < allowed-s.r.received.Load() {
 			return
 		}
-		if s.allowed.CompareAndSwap(allowed, total+window) {
-			s.w.plain(kindLimit, total+window)
+		if s.allowed.CompareAndSwap(allowed, most) {
+			s.w.plain(kindLimit, most)
 			return
 		}
 	}

@@ -19,6 +19,10 @@ const (
 	// goroutines. Larger windows than that leave the processor's cache, so only the path can make them worth it.
 	handyWindow    = 512 << 10
 	handyRoundTrip = 500 * time.Microsecond
+	// The same for carriers that take time themselves, as to encrypt: that keeps both ends' processors from the
+	// network, and the cache matters less.
+	slowWindow    = 4 << 20
+	slowRoundTrip = 2 * time.Millisecond
 	// farAway is from how long a round trip on a path counts as long.
 	farAway = time.Millisecond
 )
@@ -32,8 +36,8 @@ func (st *Stream) tune() {
 		return
 	}
 	rtt := st.s.pathRTT()
-	if st.window < handyWindow {
-		rtt = max(rtt, handyRoundTrip)
+	if window, least := st.s.handy(); st.window < window {
+		rtt = max(rtt, least)
 	}
 	took := now.Sub(t.since)
 	if took < max(rtt, tuneEvery) || rtt == 0 {
@@ -68,6 +72,14 @@ func (t *tuner) shrink(st *Stream, less uint32) {
 	st.window -= less
 	t.grown -= less
 	st.s.grown.Add(-int64(less))
+}
+
+// handy tells up to which window round trips count as no shorter than the least.
+func (s *Session) handy() (window uint32, least time.Duration) {
+	if s.current().direct {
+		return handyWindow, handyRoundTrip
+	}
+	return slowWindow, slowRoundTrip
 }
 
 // creditDue tells whether to give credit: when half of the window has been read. On a long path that would leave up to

@@ -18,13 +18,17 @@ const (
 	smallWrite = 8 << 10
 	// queueBound is how many bytes may be queued before small writes wait as large ones do.
 	queueBound = 256 << 10
-	// controlBound is how many bytes may be queued in all, before the other end, which makes us queue control frames
-	// and doesn't read them, is taken for hostile.
+	// controlBound is how many bytes of frames may be queued that the other end makes us send, before it, which doesn't read
+	// them, is taken for hostile. What the program sends doesn't count: it may open and close any number of streams at once.
 	controlBound = queueBound + 1<<20
 	// copyBatch is about how much of large writes is copied for one Write of a carrier that is not direct.
 	copyBatch = 256 << 10
+	// tlsRecord is the largest record of TLS, which most carriers that are not direct are.
+	tlsRecord = 16 << 10
 	// keepBuffer is how large a buffer a session at rest keeps.
 	keepBuffer = 16 << 10
+	// keepVec is how long a list of what is written it keeps.
+	keepVec = 64
 	// ownRounds is how often a Write that has the carrier writes for others too, before the flusher does.
 	ownRounds = 4
 	// openDelay is how long an open may wait for data to ride with it.
@@ -48,6 +52,9 @@ type writer struct {
 	// it pays to wait for them. A hint, hence no lock.
 	woken atomic.Int32
 
+	// flooded tells the reader that there are more answers than controlBound. It is set once, hence no lock.
+	flooded atomic.Bool
+
 	mu        sync.Mutex
 	err       error   // nothing is written any more
 	last      bool    // nothing more is queued; the flusher ends when all is written
@@ -56,6 +63,7 @@ type writer struct {
 	cut       bool    // the carrier's deadline was set, to interrupt who writes
 	rounds    uint64  // how many writes have begun
 	queue     []byte  // frames
+	answers   int     // bytes of those in queue that the other end makes us send
 	spare     []byte  // memory for queue
 	rest      []byte  // of a write that was interrupted
 	large     queue.Queue[*sending]
@@ -249,9 +257,20 @@ func (w *writer) plain(k kind, id uint64) {
 	w.mu.Lock()
 	if !w.shut() {
 		w.queue = appendPlain(w.queue, k, id)
+		w.answer(k, headerSize)
 		w.kick()
 	}
 	w.mu.Unlock()
+}
+
+// answer counts a control frame that is queued.
+func (w *writer) answer(k kind, size int) {
+	switch k {
+	case kindPong, kindCredit, kindLimit, kindAck:
+		if w.answers += size; w.answers > controlBound {
+			w.flooded.Store(true)
+		}
+	}
 }
 
 // value queues a control frame that has a number as its payload.
@@ -259,6 +278,7 @@ func (w *writer) value(k kind, id, value uint64) {
 	w.mu.Lock()
 	if !w.shut() {
 		w.queue = appendValue(w.queue, k, id, value)
+		w.answer(k, headerSize+8)
 		w.kick()
 	}
 	w.mu.Unlock()
@@ -309,11 +329,30 @@ func (w *writer) queued() int {
 	return len(w.queue)
 }
 
-// progress tells how many writes have begun, and whether one is in progress.
-func (w *writer) progress() (rounds uint64, busy bool) {
+// progress tells how many writes have begun, and whether one is in progress. If that is as it was the last time, since is
+// how many there were then, the writer is at rest, and lets go of memory that a burst has left.
+func (w *writer) progress(since uint64) (rounds uint64, busy bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.rounds == since && !w.busy {
+		w.trim()
+	}
 	return w.rounds, w.busy
+}
+
+// trim lets go of large buffers that are empty.
+func (w *writer) trim() {
+	for _, b := range [...]*[]byte{&w.queue, &w.spare} {
+		if len(*b) == 0 && cap(*b) > keepBuffer {
+			*b = nil
+		}
+	}
+	if cap(w.vecMem) > keepVec {
+		w.vecMem, w.vec = nil, nil
+	}
+	if cap(w.inFlight) > keepVec {
+		w.inFlight = nil
+	}
 }
 
 // finish queues the last frame.
@@ -462,7 +501,7 @@ func (w *writer) round(h header, p []byte) {
 	w.vecMem = w.vecMem[:0]
 	if out == nil {
 		out = w.queue
-		w.queue, w.spare = w.spare, nil
+		w.queue, w.spare, w.answers = w.spare, nil, 0
 		switch {
 		case p != nil:
 			h.put(&w.ownHeader)
@@ -471,13 +510,18 @@ func (w *writer) round(h header, p []byte) {
 			w.vecMem = append(w.vecMem, out)
 			w.loan()
 		default:
-			out = w.copyLarge(out)
+			out = w.holdTail(w.copyLarge(out))
 			w.vecMem = append(w.vecMem, out)
 		}
 	} else {
 		w.vecMem = append(w.vecMem, out)
 	}
+	direct := w.carrier.direct
 	w.mu.Unlock()
+
+	if !direct && len(out) > smallWrite {
+		runtime.Gosched() // whose bytes were copied can queue the next, for when these have been written
+	}
 
 	start := time.Time{}
 	if len(w.inFlight) > 1 {
@@ -559,6 +603,17 @@ func (w *writer) copyLarge(out []byte) []byte {
 		snd.finish(sendingDone)
 	}
 	return out
+}
+
+// holdTail keeps the last bytes of what is to be written back, if they would be a small record of TLS for themselves, which
+// costs about as much as a large one: they go with what comes next, or alone right after the others.
+func (w *writer) holdTail(out []byte) []byte {
+	tail := len(out) % tlsRecord
+	if tail == len(out) || tail > tlsRecord/16 {
+		return out
+	}
+	w.queue = append(w.queue, out[len(out)-tail:]...)
+	return out[:len(out)-tail]
 }
 
 // adapt sets the size of batches by how long one of n bytes took.
