@@ -38,8 +38,8 @@ type Limits struct {
 	// default.
 	MaxStreamWindow int
 	// SessionWindow is how many bytes of all streams together may be received and not read: 32 MiB by default. Half of it is
-	// for the first StreamWindow of the streams, the other half for what windows have grown. While more than half of
-	// it lies unread, data of all streams may wait.
+	// for the first StreamWindow of the streams, the other half for what windows have grown. What lies unread leaves the
+	// others the rest; if it is nearly all, data of all streams waits.
 	SessionWindow int
 	// MaxStreams is how many streams that the other end has opened may be there at once, 1<<20 by default. One counts
 	// until it is closed here. The other end's Open waits at the limit.

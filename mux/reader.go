@@ -370,7 +370,7 @@ func (st *Stream) endRecv() {
 	} else {
 		st.recvState = recvEnded
 	}
-	st.wakeRead()
+	st.reading.look()
 	st.settle()
 }
 
@@ -465,7 +465,7 @@ func (st *Stream) remoteReset(code uint64) {
 		st.extra().recvErr = &StreamError{Code: code, Remote: true}
 		st.discard()
 	}
-	st.wakeRead()
+	st.reading.look()
 	st.settle()
 }
 

@@ -101,6 +101,13 @@ func (r *reading) wake() {
 	r.cond.Signal()
 }
 
+// look is wake for who reads the carrier: then this Read doesn't. There need be no Read.
+func (r *reading) look() {
+	if r != nil {
+		r.wake()
+	}
+}
+
 var readings = sync.Pool{New: func() any { return new(reading) }}
 
 var _ net.Conn = (*Stream)(nil)
