@@ -121,6 +121,15 @@ func (e *SessionError) Unwrap() error { return e.Err }
 // Timeout tells whether the session has ended because the other end was silent.
 func (e *SessionError) Timeout() bool { return errors.Is(e.Err, os.ErrDeadlineExceeded) }
 
+// A lostError is why a session has lost its carrier, and waits for another: with what it would have ended otherwise.
+type lostError struct{ end *SessionError }
+
+// Error says what the carrier has failed with.
+func (e *lostError) Error() string { return "the carrier is lost: " + e.end.Reason }
+
+// Unwrap returns the carrier's error, or ErrTimeout.
+func (e *lostError) Unwrap() error { return e.end.Err }
+
 // Codes of a close frame that has the protocol's flag.
 const (
 	codeInternal = iota + 1

@@ -61,3 +61,30 @@ func (s *Session) PingsWaiting() int {
 	defer s.pings.mu.Unlock()
 	return len(s.pings.waiting)
 }
+
+// Interrupt interrupts who reads the carrier.
+func (s *Session) Interrupt() { s.r.interrupt() }
+
+// Buffers is how much memory the writer has for what it queues.
+func (s *Session) Buffers() int {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	return cap(s.w.queue) + cap(s.w.spare)
+}
+
+// ControlBound is how many bytes of answers may wait.
+const ControlBound = controlBound
+
+// PretendAnswers makes a session count so many bytes of answers that the other end does not take.
+func (s *Session) PretendAnswers(n int) {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.answers += n
+}
+
+// PretendCut makes a session believe that a Write to its carrier was interrupted.
+func (s *Session) PretendCut() {
+	s.w.mu.Lock()
+	defer s.w.mu.Unlock()
+	s.w.cut = true
+}

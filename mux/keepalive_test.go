@@ -284,6 +284,10 @@ func TestSlowPath(t *testing.T) {
 // A ping does not wait behind bulk, on either end: it measures the path, and what the carrier itself holds.
 func TestPingUnderLoad(t *testing.T) {
 	t.Parallel()
+	warmUp := 2 * time.Second
+	if long() {
+		warmUp = 5 * time.Second
+	}
 	for _, direct := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			const rtt, rate = 20 * time.Millisecond, 10_000_000
@@ -303,7 +307,7 @@ func TestPingUnderLoad(t *testing.T) {
 				go writeOn(s)
 				go readOn(c)
 			}
-			time.Sleep(2 * time.Second)
+			time.Sleep(warmUp)
 			for range 10 {
 				// The carrier holds 64 KiB, which takes 7 ms, and a Write to it as much as 512 KiB.
 				took, err := client.Ping(t.Context())
@@ -334,9 +338,13 @@ func TestPingUnderLoad(t *testing.T) {
 // Streams that all have much to send share the path fairly.
 func TestFairShare(t *testing.T) {
 	t.Parallel()
+	seconds := 4
+	if long() {
+		seconds = 10
+	}
 	for _, direct := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			const streams, rate, seconds = 8, 10_000_000, 4
+			const streams, rate = 8, 10_000_000
 			a, b := link{delay: 10 * time.Millisecond, rate: rate}.pair(t)
 			client, server := sessionsOn(t, a, b, nil, nil)
 			if direct {
@@ -348,7 +356,7 @@ func TestFairShare(t *testing.T) {
 				go writeOn(c)
 				reads = append(reads, begin(func() (int, error) { return readOn(s) }))
 			}
-			time.Sleep(seconds * time.Second)
+			time.Sleep(time.Duration(seconds) * time.Second)
 			client.Close()
 			least, most, total := math.MaxInt, 0, 0
 			for _, r := range reads {

@@ -13,7 +13,7 @@ import (
 // not be long: the goroutine leads again
 //
 //   - at once, if anybody else begins to wait for something, Accept aside, or waits when a Read leaves;
-//   - when no Read has come to lead for a millisecond or two. Then it rests less readily the next time.
+//   - when no Read has come to lead for a millisecond or two. Then it rests less readily the next time, unless many had led.
 //
 // Those who have waited all the while that something came for one stream alone are patient: they are no reason for it.
 type leadership struct {
@@ -36,6 +36,7 @@ type leadership struct {
 	cond   sync.Cond // the goroutine rests
 	timer  *time.Timer
 	seen   uint32 // terms, when the timer fired last
+	began  uint32 // terms, when the goroutine began to rest
 	enough int    // how long a streak has to be for the goroutine to rest
 	err    error  // that a Read has met
 	closed bool
@@ -97,6 +98,7 @@ func (l *leadership) rest() error {
 	if l.steady >= steadyStreak {
 		l.bePatient()
 	}
+	l.began = l.terms.Load()
 	l.state.Store(leadVacant)
 	if l.impatient() {
 		l.fill()
@@ -154,7 +156,12 @@ func (l *leadership) tick() {
 	switch state := l.state.Load(); {
 	case state == leadOwn || l.closed:
 	case state == leadVacant && terms == l.seen:
-		l.enough = min(2*l.enough, mostStreak)
+		// It has paid if many Reads have led; a pause comes after anything.
+		if terms-l.began >= uint32(4*l.enough) {
+			l.enough = firstStreak
+		} else {
+			l.enough = min(2*l.enough, mostStreak)
+		}
 		l.fill()
 	case state == leadVacant || terms != l.seen:
 		l.arm()

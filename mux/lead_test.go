@@ -206,3 +206,183 @@ func TestLeadEnds(t *testing.T) {
 		})
 	}
 }
+
+// Reads lead, too, when streams come one after the other, each for a request and its answer.
+func TestLeadSerial(t *testing.T) {
+	script(t, nil, func(t *testing.T, p *peer) {
+		led := 0
+		for i := range 60 {
+			st := p.open(i + 1)
+			beginWrite(st, "ask").want(t, 3)
+			p.want(fData(st.ID(), "ask"))
+			read := beginRead(st, 10)
+			read.wantBlocked(t)
+			if p.s.ReadLeads() {
+				led++
+			}
+			p.write(fLast(st.ID(), "answer"))
+			read.want(t, "answer")
+			st.Close()
+			p.want(fFin(st.ID()))
+		}
+		if led < 20 {
+			t.Errorf("%d of 60 Reads have read the carrier, want most of the last 40", led)
+		}
+		p.wantAlive()
+	})
+}
+
+// patientOnes are Reads and Writes that wait while one stream is used: it does not mind them.
+func patientOnes(p *peer, n int) (reads []*call[string], writes []*call[int], readers, writers []*mux.Stream) {
+	for range n {
+		st := p.begin()
+		read := beginRead(st, 10)
+		read.wantBlocked(p)
+		reads, readers = append(reads, read), append(readers, st)
+	}
+	for range n {
+		st := p.begin()
+		write := beginWrite(st, text(defaultWindow+1))
+		p.drain()
+		write.wantBlocked(p)
+		writes, writers = append(writes, write), append(writers, st)
+	}
+	p.drain()
+	return reads, writes, readers, writers
+}
+
+// A stream that alone is active has its Reads lead, though Reads and Writes of others wait. What comes for one of these it gets at
+// once or in some milliseconds, and who begins to wait calls the goroutine back.
+func TestLeadPatient(t *testing.T) {
+	const n = 100
+	script(t, &mux.Config{KeepAlive: -1}, func(t *testing.T, p *peer) {
+		reads, writes, readers, writers := patientOnes(p, n)
+		st := p.begin()
+		p.drain()
+		leads := func() *call[string] {
+			t.Helper()
+			for range 30 { // more are needed after every pause
+				pingPong(p, st)
+				read := beginRead(st, 10)
+				read.wantBlocked(t)
+				if p.s.ReadLeads() {
+					return read
+				}
+				p.write(fData(st.ID(), "pong"))
+				read.want(t, "pong")
+			}
+			t.Fatal("the Read of the stream that alone is active does not read the carrier")
+			return nil
+		}
+		soon := func(what string, f func()) {
+			t.Helper()
+			began := time.Now()
+			f()
+			if took := time.Since(began); took > 3*time.Millisecond {
+				t.Errorf("%s has taken %v", what, took)
+			}
+		}
+		// While the Read leads, others get what is theirs at once.
+		read := leads()
+		began := time.Now()
+		p.write(fData(readers[0].ID(), "hello"), fCredit(writers[0].ID(), defaultWindow+1))
+		reads[0].want(t, "hello")
+		writes[0].want(t, defaultWindow+1)
+		if took := time.Since(began); took != 0 {
+			t.Errorf("what came for others, while a Read led, took %v", took)
+		}
+		p.want(fData(writers[0].ID(), text(defaultWindow + 1)[defaultWindow:]))
+		// Who had something and waits again is not patient any more: the goroutine leads next, so nothing takes time at all.
+		again := beginRead(readers[0], 10)
+		again.wantBlocked(t)
+		if p.s.ReadLeads() {
+			t.Error("the goroutine was not called back")
+		}
+		p.write(fData(st.ID(), "pong"))
+		read.want(t, "pong")
+		began = time.Now()
+		p.write(fData(readers[0].ID(), "again"))
+		again.want(t, "again")
+		if took := time.Since(began); took != 0 {
+			t.Errorf("what came when the goroutine was to lead took %v", took)
+		}
+		// In a pause of the active stream, all get theirs soon: who has been patient, and who comes.
+		for _, x := range []struct {
+			what string
+			f    func()
+		}{
+			{"a patient Read", func() {
+				p.write(fData(readers[1].ID(), "soon"))
+				wantSoon(t, reads[1], "soon")
+			}},
+			{"a patient Write", func() {
+				p.write(fCredit(writers[1].ID(), defaultWindow+1))
+				wantSoon(t, writes[1], defaultWindow+1)
+				p.want(fData(writers[1].ID(), text(defaultWindow + 1)[defaultWindow:]))
+			}},
+			{"a Ping", func() {
+				pinged := begin(func() (time.Duration, error) { return p.s.Ping(p.ctx) })
+				f, err := p.readUntil(time.Now().Add(time.Second))
+				if err != nil || f.kind != ping {
+					t.Fatalf("got %v, %v, want ping", f, err)
+				}
+				p.write(fPong(f.id))
+				if err := pinged.wait(t); err != nil {
+					t.Error(err)
+				}
+			}},
+			{"a Read that has a deadline", func() {
+				readers[2].SetReadDeadline(time.Now().Add(time.Millisecond))
+				if err := reads[2].wait(t); !errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+			}},
+			{"an Accept", func() {
+				in := begin(func() (*mux.Stream, error) { return p.s.Accept(p.ctx) })
+				p.write(fOpen(p.mine(1)))
+				if err := in.wait(t); err != nil {
+					t.Error(err)
+				}
+			}},
+		} {
+			time.Sleep(time.Minute)
+			p.drain()
+			read := leads()
+			p.write(fData(st.ID(), "pong"))
+			read.want(t, "pong")
+			soon(x.what, x.f)
+		}
+		p.drain()
+		p.wantAlive()
+	})
+}
+
+// wantSoon wants a call to return a value, whatever that takes.
+func wantSoon[V comparable](t *testing.T, c *call[V], want V) {
+	t.Helper()
+	if err := c.wait(t); err != nil || c.v != want {
+		t.Errorf("got %v, %v, want %v", c.v, err, want)
+	}
+}
+
+// A Read or Write may be told to leave a carrier that it has just let go of, when there is another one that has no deadlines.
+func TestInterruptNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := duplexPair()
+		acceptor := mux.NewAcceptor(resumeConfig())
+		client, err := mux.Client(a, resumeConfig())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		server, _, err := acceptor.Serve(t.Context(), b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer server.Close()
+		exchange(t, client, server, 1000)
+		client.Interrupt()
+		client.PretendCut()
+		exchange(t, client, server, 1000)
+	})
+}

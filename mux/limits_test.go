@@ -440,6 +440,10 @@ func lowered(t *testing.T, lower mux.Limits, kept func(st *mux.Stream, sum uint6
 // A window grows to what the path needs, and shrinks when it isn't needed any more.
 func TestWindowGrows(t *testing.T) {
 	t.Parallel()
+	roundTrips, large, largest := 20, 1<<20, 2<<20
+	if long() {
+		roundTrips, large, largest = 40, 4<<20, 16<<20
+	}
 	for _, x := range []struct {
 		name   string
 		limits mux.Limits
@@ -448,8 +452,8 @@ func TestWindowGrows(t *testing.T) {
 		least  int // the window is in the end
 		most   int
 	}{
-		{"long path", mux.Limits{MaxStreamWindow: 2 << 20}, 100 * time.Millisecond, math.MaxInt32, 2 << 20, 2 << 20},
-		{"very long path", mux.Limits{MaxStreamWindow: 1 << 20}, 600 * time.Millisecond, math.MaxInt32, 1 << 20, 1 << 20},
+		{"long path", mux.Limits{MaxStreamWindow: largest}, 100 * time.Millisecond, math.MaxInt32, largest, largest},
+		{"very long path", mux.Limits{MaxStreamWindow: large}, 600 * time.Millisecond, math.MaxInt32, large, large},
 		{"limited", mux.Limits{MaxStreamWindow: 1 << 20}, 100 * time.Millisecond, math.MaxInt32, 1 << 20, 1 << 20},
 		{"limited to its first", mux.Limits{MaxStreamWindow: 1}, 100 * time.Millisecond, math.MaxInt32, 64 << 10, 64 << 10},
 		{"limited in sum", mux.Limits{SessionWindow: 4 << 20}, 100 * time.Millisecond, math.MaxInt32, 1 << 20, 2<<20 + 64<<10},
@@ -467,12 +471,12 @@ func TestWindowGrows(t *testing.T) {
 				}
 				write := begin(func() (int, error) { return writeOn(c) })
 				read := 0
-				for range 20 {
+				for range roundTrips {
 					read += readFor(t, s, x.rtt, x.rate)
 				}
 				grown := s.Window()
 				if grown < x.least || grown > x.most {
-					t.Errorf("after 20 round trips the window is %d, want %d to %d", grown, x.least, x.most)
+					t.Errorf("after %d round trips the window is %d, want %d to %d", roundTrips, grown, x.least, x.most)
 				}
 				if unread := server.Stats().Unread; unread > uint64(grown) {
 					t.Errorf("%d bytes are unread with a window of %d", unread, grown)

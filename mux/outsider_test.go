@@ -41,11 +41,8 @@ func TestOutsider(t *testing.T) {
 			t.Parallel()
 			o := newOutside(t)
 			rnd := rand.New(rand.NewPCG(1, uint64(tt.size+tt.cuts)))
-			for i := range tt.cuts {
+			for range tt.cuts {
 				left := budgets(2*rnd.IntN(2), int64(rnd.IntN(tt.most)))
-				if i == 0 { // not before there are keys
-					left = budgets(0, int64(1000+rnd.IntN(60_000)))
-				}
 				o.cuts = append(o.cuts, [2]int64{left[0], left[2]})
 			}
 			got := o.run(python, tt.size, tt.moves)
@@ -85,6 +82,7 @@ type outside struct {
 	l        net.Listener
 	acceptor *mux.Acceptor
 	cuts     [][2]int64 // how many bytes the next connections may read and write
+	first    *cutConn   // the session's first
 	session  *mux.Session
 	serving  sync.WaitGroup
 }
@@ -132,16 +130,21 @@ func (o *outside) accept(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if len(o.cuts) > 0 {
-			conn = newCutConn(conn, o.cuts[0][0], o.cuts[0][1])
-			o.cuts = o.cuts[1:]
+		switch {
+		case o.session == nil: // this one is cut when there are keys
+			o.first = newCutConn(conn, never, never)
+			conn = o.first
+		default:
+			reads, writes := o.nextCut()
+			conn = newCutConn(conn, reads, writes)
 		}
 		s, resumed, err := o.acceptor.Serve(ctx, conn)
 		switch {
 		case err != nil: // it was cut, and the client tries again
 		case !resumed && o.session == nil:
 			o.session = s
-			o.serving.Go(func() { o.echo(ctx, s) })
+			reads, writes := o.nextCut()
+			o.serving.Go(func() { o.echo(ctx, s, reads, writes) })
 		case !resumed || s != o.session:
 			o.Error("there is a second session")
 			s.Close()
@@ -149,13 +152,35 @@ func (o *outside) accept(ctx context.Context) {
 	}
 }
 
-func (o *outside) echo(ctx context.Context, s *mux.Session) {
+// nextCut tells how many bytes the next connection may read and write.
+func (o *outside) nextCut() (reads, writes int64) {
+	if len(o.cuts) == 0 {
+		return never, never
+	}
+	next := o.cuts[0]
+	o.cuts = o.cuts[1:]
+	return next[0], next[1]
+}
+
+// echo sends back what comes. The session's first connection may read and write so many bytes from when the client sends
+// data, which it does when it has the keys; before, the session could not be resumed.
+func (o *outside) echo(ctx context.Context, s *mux.Session, reads, writes int64) {
 	st, err := s.Accept(ctx)
 	if err != nil {
 		o.Errorf("accept: %v", err)
 		return
 	}
 	defer st.Close()
+	var first [1]byte
+	if _, err := io.ReadFull(st, first[:]); err != nil {
+		o.Errorf("echo: %v", err)
+		return
+	}
+	o.first.reads.Store(reads)
+	o.first.writes.Store(writes)
+	if _, err := st.Write(first[:]); err != nil {
+		o.Errorf("echo: %v", err)
+	}
 	if _, err := io.Copy(st, st); err != nil {
 		o.Errorf("echo: %v", err)
 	}

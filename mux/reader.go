@@ -229,8 +229,11 @@ func (r *reader) beginData(h header) error {
 	if err != nil {
 		return err
 	}
-	if r.received.Add(uint64(h.size)) > r.s.allowed.Load() {
-		return protocolErrorf(codeCredit, "the session's limit of %d bytes is exceeded", r.s.allowed.Load())
+	switch received, allowed := r.received.Add(uint64(h.size)), r.s.allowed.Load(); {
+	case received > allowed:
+		return protocolErrorf(codeCredit, "the session's limit of %d bytes is exceeded", allowed)
+	case allowed-received < firstLimit/2:
+		r.s.consumed(0) // what nobody reads has used so much that others' reading may not come to it
 	}
 	if st == nil {
 		return behindEnd("data", h.id)

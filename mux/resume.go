@@ -31,7 +31,7 @@ type Resume struct {
 	// Grace is how long a session without a carrier waits for one before it ends. 0 is 30 s.
 	Grace time.Duration
 	// Retain is how many bytes may be sent that the other end has not acknowledged; Writes wait at the limit. What else must
-	// be sent, as resets and credit, may take a megabyte more, before the session ends. It bounds the throughput to
+	// be sent, as opens, resets and credit, may take a megabyte more, before the session ends. It bounds the throughput to
 	// Retain in a round trip. 0 is 16 MiB; it is 64 KiB at least.
 	Retain int
 	// MaxWaiting is how many sessions of an Acceptor may be without a carrier at once: strangers could make any number of
@@ -42,7 +42,7 @@ type Resume struct {
 	// later at most. If it is nil, the program calls Session.Resume.
 	Dial func(ctx context.Context) (io.ReadWriteCloser, error)
 	// Lost, if not nil, is called on a goroutine of its own when a carrier has failed, and the session waits for
-	// another, if none has come already.
+	// another, if none has come already. The error, a *net.OpError, says why: its cause is that of the carrier, or ErrTimeout.
 	Lost func(s *Session, err error)
 }
 
@@ -224,7 +224,7 @@ func (x *resumption) detach(cause *SessionError) {
 	loss := x.losses
 	x.grace = time.AfterFunc(x.cfg.Grace, func() { x.giveUp(loss, fmt.Sprintf("no new carrier has come for %v", x.cfg.Grace)) })
 	x.seeking, x.redial = context.WithCancel(context.Background())
-	x.s.log.Debug("mux: carrier lost", "remote", x.s.RemoteAddr(), "err", cause)
+	x.s.log.Debug("mux: carrier lost", "remote", x.s.RemoteAddr(), "err", &lostError{cause})
 	if got := x.acks.received.Load(); got != x.marked {
 		x.tries, x.marked = 0, got
 	}
@@ -243,7 +243,7 @@ func (x *resumption) seek() {
 		go x.dial(x.seeking)
 	}
 	if x.cfg.Lost != nil {
-		go x.cfg.Lost(x.s, x.cause)
+		go x.cfg.Lost(x.s, x.s.opError("carry", &lostError{x.cause}))
 	}
 }
 

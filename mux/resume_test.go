@@ -414,8 +414,8 @@ func (l *load) accept(st *mux.Stream) {
 	}
 }
 
-// TestCuts cuts carriers at random, while streams begin, carry bytes and end in all ways. The long test goes on until 10,000
-// were cut, a third of them of each kind.
+// TestCuts cuts carriers, while streams begin, carry bytes and end in all ways: at random bytes, and a third of them exactly at
+// a boundary of frames. The long test goes on until 10,000 were cut, a third of them of each kind of carrier.
 func TestCuts(t *testing.T) {
 	t.Parallel()
 	carriers := []struct {
@@ -433,39 +433,51 @@ func TestCuts(t *testing.T) {
 	for _, carrier := range carriers {
 		t.Run(carrier.name, func(t *testing.T) {
 			t.Parallel()
-			cuts, dials := uint64(0), 0
+			cuts, dials, aligned := uint64(0), 0, 0
 			for _, seed := range seeds(t, n) {
-				n, m := cutLoad(t, carrier.pair, seed, streams, size)
+				n, m, k := cutLoad(t, carrier.pair, seed, streams, size)
 				cuts += n
 				dials += m
+				aligned += k
 				if t.Failed() || least > 0 && cuts >= least {
 					break
 				}
 			}
-			t.Logf("%d resumes, %d carriers", cuts, dials)
+			t.Logf("%d resumes, %d carriers, %d cut at a boundary", cuts, dials, aligned)
+			if aligned == 0 {
+				t.Error("no carrier was cut at a boundary")
+			}
 		})
 	}
 }
 
-// cutLoad runs a load, and returns how often its session was resumed, and how many carriers it had for that.
-func cutLoad(t *testing.T, pair func() (a, b net.Conn), seed uint64, streams, size int) (resumes uint64, dials int) {
+// cutLoad runs a load, and returns how often its session was resumed, how many carriers it had for that, and how many of these
+// were cut at a boundary of frames.
+func cutLoad(t *testing.T, pair func() (a, b net.Conn), seed uint64, streams, size int) (resumes uint64, dials, aligned int) {
 	rnd := rand.New(rand.NewPCG(seed, 7))
-	r := newRig(t, pair, true, nil)
+	r := newRig(t, framePairs(pair), true, nil)
 	defer r.serving.Wait()
+	var ends []*frameConn
 	// A carrier lives for some bytes: few, as in a handshake, or as many as come in a moment.
 	r.wrap = func(a, b net.Conn) (net.Conn, net.Conn) {
 		most := int64(200)
 		if rnd.IntN(4) > 0 {
 			most = int64(streams * size / 300)
 		}
-		left := []int64{never, never, never, never}
-		left[rnd.IntN(4)] = rnd.Int64N(most)
+		left := budgets(rnd.IntN(4), rnd.Int64N(most))
+		if rnd.IntN(3) == 0 {
+			c, d := a.(*frameConn), b.(*frameConn)
+			c.reads, c.writes, d.reads, d.writes = left[0], left[1], left[2], left[3]
+			c.at = boundary(rnd.IntN(int(boundaryKinds)))
+			d.at = c.at
+			ends = append(ends, c, d)
+			return c, d
+		}
 		return newCutConn(a, left[0], left[1]), newCutConn(b, left[2], left[3])
 	}
-	a, b := pair()
-	a2, b2 := r.wrap(a, b)
-	r.serve(b2)
-	if err := r.client.Resume(context.Background(), a2); err != nil {
+	a, b := r.wrap(r.pair())
+	r.serve(b)
+	if err := r.client.Resume(context.Background(), a); err != nil {
 		t.Logf("seed %d: first move: %v", seed, err)
 		r.client.Resume(context.Background(), must(r.dial(context.Background())))
 	}
@@ -485,7 +497,12 @@ func cutLoad(t *testing.T, pair func() (a, b net.Conn), seed uint64, streams, si
 		t.Errorf("seed %d: the server's end goes on", seed)
 	}
 	r.server.Close()
-	return resumes, dials
+	for _, c := range ends {
+		if c.isCut.Load() {
+			aligned++
+		}
+	}
+	return resumes, dials, aligned
 }
 
 func must[T any](v T, err error) T {

@@ -63,8 +63,15 @@ func TestGrace(t *testing.T) {
 		r.cut()
 		start := time.Now()
 		mu.Lock()
-		if lost[r.client] == nil || lost[r.server] == nil {
-			t.Errorf("Lost was called with %v", lost)
+		for _, s := range []*mux.Session{r.client, r.server} {
+			err := lost[s]
+			wantText := "the carrier is lost: read: "
+			if !errors.Is(err, net.ErrClosed) && !errors.Is(err, io.ErrUnexpectedEOF) || !strings.Contains(err.Error(), wantText) {
+				t.Errorf("Lost was called with %v, want %q and why", err, wantText)
+			}
+			if errors.As(err, new(*mux.SessionError)) {
+				t.Errorf("Lost says that the session has ended: %v", err)
+			}
 		}
 		mu.Unlock()
 		for _, want := range []time.Duration{7 * time.Second, 11 * time.Second} {

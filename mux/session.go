@@ -414,8 +414,9 @@ func (s *Session) maybeRelease(st *Stream) {
 func (s *Session) consumed(n int) {
 	most := s.consumedTotal.Add(uint64(n)) + uint64(s.live.Load().SessionWindow)
 	for {
+		received := s.r.received.Load() // before allowed, which is at least as much then
 		allowed := s.allowed.Load()
-		if most < allowed+leastCredit || most-allowed < allowed-s.r.received.Load() {
+		if most < allowed+leastCredit || most-allowed < allowed-received {
 			return
 		}
 		if s.allowed.CompareAndSwap(allowed, most) {

@@ -109,3 +109,36 @@ func TestFragileCarrier(t *testing.T) {
 		})
 	}
 }
+
+// What is free of the session's window the other end gets to know, also if it is what lies unread that has used the rest, behind
+// the last Read of anything.
+func TestUnreadBehindReads(t *testing.T) {
+	const window, each = 1 << 20, 60_000
+	script(t, &mux.Config{Limits: mux.Limits{SessionWindow: window}}, func(t *testing.T, p *peer) {
+		sent, n := 0, 0
+		next := func() *mux.Stream {
+			n++
+			st := p.accept(n, fData(p.mine(n), text(min(each, window-sent))))
+			sent += min(each, window-sent)
+			return st
+		}
+		read := 0
+		for range 5 {
+			wantPattern(t, next(), 0, each)
+			read += each
+		}
+		for sent < window {
+			next()
+		}
+		most := uint64(0)
+		for _, f := range p.drain() {
+			if f.kind == limit {
+				most = max(most, f.id)
+			}
+		}
+		if want := uint64(window + read); most != want {
+			t.Errorf("of %d bytes %d were read, and %d may be sent in all, want %d", sent, read, most, want)
+		}
+		p.check()
+	})
+}
