@@ -1,55 +1,68 @@
-"""The build backend: setuptools, but for the making of the wheel.
-
-Setuptools needs the package wheel for that, or is 70.1 or newer, and an offline virtual environment often has neither.
-The metadata is setuptools' own, and nothing is left in the source tree.
+"""The build backend. It needs nothing but Python, so that pip installs the package without a network too, and whatever
+setuptools or wheel the environment has or lacks. Nothing is left in the source tree.
 """
 
 from __future__ import annotations
 
 import base64
+import configparser
+import gzip
 import hashlib
+import io
 import os
+import re
+import tarfile
 import zipfile
 from typing import Dict, Optional
 
-from setuptools import Distribution
-from setuptools.build_meta import build_sdist, get_requires_for_build_sdist
-
-__all__ = ["build_editable", "build_sdist", "build_wheel", "get_requires_for_build_sdist"]
-
 _WHEEL = "Wheel-Version: 1.0\nGenerator: lonet\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+_SOURCES = ("README.md", "backend.py", "pyproject.toml", "setup.cfg")
 
 
 def build_wheel(
     wheel_directory: str,
-    config_settings: Optional[Dict[str, str]] = None,
+    config_settings: Optional[Dict[str, object]] = None,
     metadata_directory: Optional[str] = None,
 ) -> str:
     """Makes the wheel, of the package in the current directory, and returns its name."""
-    files = {}
-    for name in sorted(os.listdir("lonet")):
-        if name.endswith((".py", ".typed")):
-            with open(os.path.join("lonet", name), "rb") as f:
-                files[f"lonet/{name}"] = f.read()
-    return _write(wheel_directory, files)
+    return _wheel(wheel_directory, _package())
 
 
 def build_editable(
     wheel_directory: str,
-    config_settings: Optional[Dict[str, str]] = None,
+    config_settings: Optional[Dict[str, object]] = None,
     metadata_directory: Optional[str] = None,
 ) -> str:
     """Makes a wheel that leads to the sources."""
-    return _write(wheel_directory, {"lonet.pth": os.getcwd().encode() + b"\n"})
+    return _wheel(wheel_directory, {"lonet.pth": os.getcwd().encode() + b"\n"})
 
 
-def _write(directory: str, files: Dict[str, bytes]) -> str:
-    dist = Distribution()
-    dist.parse_config_files(["setup.cfg"])
-    dist.script_name = "setup.py"
-    stem = f"{dist.get_name()}-{dist.get_version()}"
+def build_sdist(sdist_directory: str, config_settings: Optional[Dict[str, object]] = None) -> str:
+    """Makes the archive of the sources, and returns its name."""
+    stem = f"lonet-{_version()}"
+    files = {"PKG-INFO": _metadata(), **_package(), **{name: _read(name) for name in _SOURCES}}
+    name = f"{stem}.tar.gz"
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for path, data in files.items():
+            info = tarfile.TarInfo(f"{stem}/{path}")
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    with open(os.path.join(sdist_directory, name), "wb") as f:
+        # All times are 0, so that the same sources make the same archive.
+        f.write(gzip.compress(archive.getvalue(), mtime=0))
+    return name
+
+
+def _package() -> Dict[str, bytes]:
+    names = sorted(name for name in os.listdir("lonet") if name.endswith((".py", ".typed")))
+    return {f"lonet/{name}": _read(f"lonet/{name}") for name in names}
+
+
+def _wheel(directory: str, files: Dict[str, bytes]) -> str:
+    stem = f"lonet-{_version()}"
     info = f"{stem}.dist-info"
-    files[f"{info}/METADATA"] = _metadata(dist)
+    files[f"{info}/METADATA"] = _metadata()
     files[f"{info}/WHEEL"] = _WHEEL.encode()
     files[f"{info}/top_level.txt"] = b"lonet\n"
     record = "".join(f"{name},sha256={_digest(data)},{len(data)}\n" for name, data in files.items())
@@ -62,13 +75,27 @@ def _write(directory: str, files: Dict[str, bytes]) -> str:
     return name
 
 
-def _metadata(dist: Distribution) -> bytes:
-    class Text(list):  # type: ignore[type-arg]
-        write = list.append
+def _metadata() -> bytes:
+    config = configparser.ConfigParser(interpolation=None)
+    config.read_string(_read("setup.cfg").decode())
+    about = config["metadata"]
+    lines = ["Metadata-Version: 2.1", "Name: lonet", f"Version: {_version()}"]
+    for field in ("Summary", "Home-page", "License", "Keywords", "Requires-Python"):
+        lines.append(f"{field}: {about[field]}")
+    lines += [f"Classifier: {line}" for line in about["Classifiers"].split("\n") if line]
+    lines += ["Description-Content-Type: text/markdown", "", ""]
+    return "\n".join(lines).encode() + _read("README.md")
 
-    text = Text()
-    dist.metadata.write_pkg_file(text)
-    return "".join(text).encode()
+
+def _version() -> str:
+    match = re.search(r'^__version__ = "(.*)"$', _read("lonet/__init__.py").decode(), re.MULTILINE)
+    assert match is not None
+    return match[1]
+
+
+def _read(path: str) -> bytes:
+    with open(path, "rb") as f:
+        return f.read()
 
 
 def _digest(data: bytes) -> str:

@@ -34,16 +34,15 @@ class Addr(NamedTuple):
         The host may be empty and is not checked. The port is a decimal number from 0 to 2**31-1, without sign. Raises
         ErrInvalid, which is a ValueError, for anything else.
         """
-        host, port = split(addr)
-        return cls(net, host, port)
+        host, port = _split(addr)
+        return cls(net, host, _port(port, addr))
 
 
 @functools.lru_cache(maxsize=512)
-def split(addr: str) -> tuple[str, int]:
-    """Returns host and port of "host:port", or "[host]:port". Raises ErrInvalid. It remembers what it was asked
-    lately."""
-    host, port = _split(addr)
-    return host, _port(port, addr)
+def resolve(net: str, host: str, addr: str) -> Addr:
+    """Parses an address that a host uses: an empty host in it is that one. It remembers what it was asked lately."""
+    parsed = Addr.parse(net, addr)
+    return parsed if parsed.host else parsed._replace(host=host)
 
 
 def _split(addr: str) -> tuple[str, str]:

@@ -30,6 +30,11 @@ def left(until: Deadline) -> Optional[float]:
     return min(max(until - time.monotonic(), 0.0), _WAIT_MOST)
 
 
+def sooner(until: Deadline, seconds: Optional[float]) -> Deadline:
+    """Returns the deadline, or the point in so many seconds, None for never, if that is earlier."""
+    return until if seconds is None else earlier(until, time.monotonic() + seconds)
+
+
 def check(until: Deadline) -> None:
     """Raises ErrTimeout if the deadline is over."""
     if until is not None and time.monotonic() >= until:

@@ -31,6 +31,9 @@ _COUNTS = (
 """A thread can count by += without a lock: this Python switches threads only where a function is called or a loop goes
 back."""
 
+_PLAIN = set(getattr(socket.socket, "__slots__", ())) == {"__weakref__", "_io_refs", "_closed"}
+"""What a socket.socket has beyond the system's is known, so that it can be made in half the time."""
+
 _count_lock = threading.Lock()  # for all others; held for moments
 
 _NOT_NOW = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
@@ -62,12 +65,17 @@ class Conn(socket.socket):
 
     def __init__(self, host: Optional[Host] = None, fileno: Optional[int] = None) -> None:
         """Networks make connections, by dial and accept."""
-        super().__init__(_AF_INET, _SOCK_STREAM, 0, fileno)
+        if _PLAIN:
+            _Raw.__init__(self, _AF_INET, _SOCK_STREAM, 0, fileno)
+            self._io_refs = 0
+            self._closed = False
+        else:
+            super().__init__(_AF_INET, _SOCK_STREAM, 0, fileno)
         self._host = host
         self._local = self._remote = _UNKNOWN
         # How many threads are in a call on the descriptor. Who goes in counts itself and then looks at _down; who
         # closes sets _down and then looks here: so one of the two sees the other, without a lock.
-        self._inside = 0
+        self._inside = 1  # the handshake is, until it is the user's
         self._down = False  # closed, or host or network is
         # Guarded by the sub-network's lock.
         self._lent = False  # fileno was asked for: somebody may wait for it in a selector

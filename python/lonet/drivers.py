@@ -70,16 +70,25 @@ class Drivers:
 
     def wait(self, w: Waiter, until: Deadline) -> None:
         """Waits until w is done, or the deadline; drives meanwhile if nobody does."""
+        try:
+            self._wait(w, until)
+        finally:
+            if self._driving is w:
+                self._leave()
+
+    def _wait(self, w: Waiter, until: Deadline) -> None:
         while True:
             with self._lock:
                 if w.done or self._closed:
                     self.give_up(w)
                     return
-                drives = not self._driver and self._heir in (None, w)
+                drives = not self._driver and (self._heir is None or self._heir is w)
                 w.promoted = False
                 if drives:
                     self._heir = None
-                    self._take_over(w)
+                    self._driving = w  # first, for wait
+                    self._driver = threading.get_ident()
+                    self._reigns += 1
                 else:
                     if w.turn is None:
                         w.turn = threading.Lock()
@@ -90,18 +99,12 @@ class Drivers:
                         self._heir = w
                         self._poller.wake()
             if drives:
-                try:
-                    self._drive(w, until)
-                finally:
-                    self._leave()
-                if not self._recalled_from(w, until):
+                self._drive(w, until)
+                if w.done or self._closed or until is not None and time.monotonic() >= until:
                     return
+                self._leave()  # so that the heir drives, and waits on as a follower
             elif not self._follow(w, until):
                 return
-
-    def _recalled_from(self, w: Waiter, until: Deadline) -> bool:
-        """Tells whether a driver has left only so that another drives, and waits on as a follower."""
-        return not w.done and not self._closed and (until is None or time.monotonic() < until)
 
     def _follow(self, w: Waiter, until: Deadline) -> bool:
         """Waits for the turn of a waiter; tells whether it came."""
@@ -126,19 +129,14 @@ class Drivers:
             w.promoted = False
             self._vacate()
 
-    def _take_over(self, w: Optional[Waiter]) -> None:
-        """Makes this thread the driver. Called with the lock held."""
-        self._driver = threading.get_ident()
-        self._driving = w
-        self._reigns += 1
-
     def _leave(self) -> None:
         """Ends this thread's being the driver."""
         with self._lock:
             self._driver = 0
             back_soon = self._driving is not None and self._driving.back_soon
             self._driving = None
-            self._vacate(back_soon)
+            if self._followers or self._heir is not None or not self._armed:
+                self._vacate(back_soon)
             closed, orphaned = self._closed, self._orphaned
         if closed:
             self._vacant.set()
@@ -183,7 +181,8 @@ class Drivers:
                 if self._followers:
                     self._vacate()
                     continue
-                self._take_over(None)
+                self._driver = threading.get_ident()
+                self._reigns += 1
             try:
                 self._handed = False
                 self._drive(None, None)

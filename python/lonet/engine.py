@@ -79,6 +79,7 @@ class Engine(Drivers):
         # Set by any thread.
         self._refused: Deque[Stranger] = deque()  # by others than the driver: they are to linger
         self._timed = False  # there may be something of the driver's own to do
+        self._over = False  # all is released
 
         # Guarded by lock.
         self._watched: Dict[int, Tuple[Listener, Dial]] = {}  # dials that wait, by descriptor, while they may give up
@@ -127,7 +128,10 @@ class Engine(Drivers):
             self._drop(s)
         if self._resume is not None and now >= self._resume:
             self._resume = None
-            self._poller.add(self._osl_fd)
+            try:
+                self._poller.add(self._osl_fd)
+            except OSError as err:
+                self._accept_failed(err)
         if self._crowd or self._resume is not None:
             self._timed = True
 
@@ -144,7 +148,6 @@ class Engine(Drivers):
             self._fault = None
             self._log(logging.WARNING, "accept works again")
         conn = Conn(None, fd)
-        conn._enter()  # until it is the user's
         if not DONTWAIT:
             conn.setblocking(False)
         elif _getdefaulttimeout() is not None:
@@ -180,7 +183,10 @@ class Engine(Drivers):
                 self._drop(longest)
         self._crowd.add(s)
         self._timed = True
-        self._poller.add(s.fd)
+        try:
+            self._poller.add(s.fd)
+        except OSError:  # the system watches no more
+            self._drop(s)
 
     def _drop(self, s: Stranger) -> None:
         """Drops a stranger."""
@@ -220,7 +226,7 @@ class Engine(Drivers):
         except OSError:
             data = b""
         if data and b"\n" not in data and len(s.line) + len(data) < MAX_LINE:
-            s.line += _recv(s.conn, len(data))
+            s.line += _recv(s.conn, len(data))  # which is there
             return
         self._crowd.remove(s)
         self._poller.remove(s.fd)
@@ -253,43 +259,61 @@ class Engine(Drivers):
 
     def _serve(self, dial: Dial) -> None:
         """Leaves a dial to an accept, or to the listener's queue, or refuses it."""
-        w = None
-        refusal = None
+        w: Optional[Waiter] = None
+        try:
+            refusal, w = self._assign(dial)
+            if refusal:
+                self._refuse(dial.conn, refusal)
+            elif w is None:
+                return
+            elif w is self._driving:  # this thread's own, whom nobody else knows by now
+                if self._connected(dial):
+                    w.conn = dial.conn
+                w.done = True
+            else:
+                self._hand_over(w, dial.conn if self._connected(dial) else None)
+        except BaseException:  # KeyboardInterrupt, say, from a signal's handler, on the thread of some accept
+            if dial.assigned and (w is None or not w.done):
+                dial.conn._drop()
+                if w is not None:
+                    self._hand_over(w, None)
+            raise
+
+    def _assign(self, dial: Dial) -> Tuple[str, Optional[Waiter]]:
+        """Returns why a dial is refused, or the accept that gets it, with its port. If there is neither, it waits."""
         dst = dial.dst
         with self._lock:
             host = self._hosts.get(dst.host)
             if host is None:
-                refusal = REFUSED if self._life.is_set() else no_host(dst)
-            else:
-                listener = host._ports.get(dst.port)
-                if not isinstance(listener, Listener) or listener._down:
-                    refusal = REFUSED
-                elif listener._accepts:
-                    w = next(iter(listener._accepts))
-                    del listener._accepts[w]
-                    if w is self._driving:
-                        self._busy_times = 0
-                    elif listener is self._busy:
-                        self._busy_times += 1
-                    else:
-                        self._busy, self._busy_times = listener, 1
-                    listener._bind(dial)
-                elif len(listener._dials) >= listener._backlog:
-                    refusal = REFUSED
+                return REFUSED if self._life.is_set() else no_host(dst), None
+            listener = host._ports.get(dst.port)
+            if not isinstance(listener, Listener) or listener._down:
+                return REFUSED, None
+            for w in listener._accepts:
+                dial.assigned = True
+                listener._bind(dial)
+                del listener._accepts[w]
+                if w is self._driving:
+                    self._busy_times = 0
+                elif listener is self._busy:
+                    self._busy_times += 1
                 else:
-                    listener._dials[dial.conn] = dial
-                    listener._signal()
-                    self._watch(listener, dial)
-        if refusal is not None:
-            self._refuse(dial.conn, refusal)
-        elif w is not None:
-            conn = dial.conn if self._connected(dial) else None
-            with self._lock:
-                given_up = w.given_up
-                self.finish(w, conn)
-            if given_up and conn is not None:
-                conn._leave()
-                conn.close()
+                    self._busy, self._busy_times = listener, 1
+                return "", w
+            if len(listener._dials) >= listener._backlog:
+                return REFUSED, None
+            listener._dials[dial.conn] = dial
+            listener._signal()
+            self._watch(listener, dial)
+            return "", None
+
+    def _hand_over(self, w: Waiter, conn: Optional[Conn]) -> None:
+        """Gives another thread's accept its connection, or lets it look again if that is None."""
+        with self._lock:
+            given_up = w.given_up
+            self.finish(w, conn)
+        if given_up and conn is not None:
+            conn._drop()
 
     def connect(self, dial: Dial) -> bool:
         """Tells the dialler of a dial that has waited that it is accepted. It is false if it has given up."""
@@ -327,9 +351,11 @@ class Engine(Drivers):
         if self._driver == threading.get_ident():
             self._enter(s)
         else:
-            self._refused.append(s)  # close looks after what the driver does not see any more
+            self._refused.append(s)
             self._timed = True
             self._poller.wake()
+            if self._over:
+                self._drop_refused()
 
     def _dropped(self, conn: Conn, why: str) -> None:
         """Closes a connection without an answer."""
@@ -346,7 +372,10 @@ class Engine(Drivers):
 
     def _log(self, level: int, message: str, *args: object) -> None:
         if self._logger is not None:
-            self._logger.log(level, "lonet: network %s: " + message, self.network, *args)
+            try:
+                self._logger.log(level, "lonet: network %s: " + message, self.network, *args)
+            except Exception:  # of a handler of the program's, which must end neither an accept nor the engine's thread
+                pass
 
     # Dials that wait.
 
@@ -391,9 +420,19 @@ class Engine(Drivers):
     def release(self) -> None:
         """Closes all that is open."""
         self._osl.close()
-        for s in [*self._crowd, *self._refused]:
+        for s in self._crowd:
             s.conn._drop()
+        self._over = True
+        self._drop_refused()
         self._poller.close()
+
+    def _drop_refused(self) -> None:
+        """Closes what no driver sees any more; a listener that is just closing may refuse still."""
+        while self._refused:
+            try:
+                self._refused.popleft().conn._drop()
+            except IndexError:
+                pass  # another thread was faster
 
     def forget(self) -> None:
         """Closes what a forked child has inherited; nothing of the parent's ends."""

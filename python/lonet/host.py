@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Optional, Union
 
 from . import clock
-from .addr import Addr, split
+from .addr import Addr, resolve
 from .bound import Bound
 from .conn import Conn
 from .errors import (
@@ -25,6 +25,9 @@ from .quote import encode, quote
 
 if TYPE_CHECKING:
     from .subnet import SubNetwork
+
+_new_addr = tuple.__new__
+"""Makes an Addr without calling a Python function."""
 
 
 class Host(Bound):
@@ -75,34 +78,25 @@ class Host(Bound):
         process is gone, ErrTimeout, ErrInvalid for an address that does not parse, and ErrHostDown or ErrNetDown if
         this host or its sub-network is closed, which ends a waiting dial at once.
         """
-        until = clock.deadline(timeout)
+        until = None if timeout is None else clock.deadline(timeout)
         network = self._net._network
         try:
             conn = Conn(self)
         except OSError as err:
             raise of_system(err).at("dial", network) from None
-        conn._enter()  # until it is the user's
-        with self._lock:
-            port = self._ports.put(conn)
-            down = self._down
-            if down:  # an error that shows the port is easier to read
-                self._ports.remove(conn, port)
-        dst = None
-        conn._local = local = Addr(network, self._name, port)
         try:
-            try:
-                dst = self._address(addr)
-            except ErrInvalid:
-                if not down:
-                    raise
-            if down or dst is None:
+            with self._lock:
+                conn._local = _new_addr(Addr, (network, self._name, self._ports.put(conn)))
+                down = self._down
+            if down:
                 raise conn._down_error()
-            conn._remote = dst
-            clock.check(until)
+            conn._remote = dst = resolve(network, self._name, addr)
+            if until is not None:
+                clock.check(until)
             return self._net._outgoing.dial(conn, dst, until)
         except OSError as err:
             conn._drop()
-            raise of_system(err).at("dial", network, local, dst) from None
+            raise of_system(err).at("dial", network, conn._local, self._meant(addr)) from None
         except BaseException:
             conn._drop(reset=True)
             raise
@@ -119,7 +113,7 @@ class Host(Bound):
         network = self._net.network()
         addr = None
         try:
-            addr = self._address(laddr or ":0")
+            addr = resolve(network, self._name, laddr or ":0")
             if addr.host != self._name:
                 raise ErrAddrNoListen()
             listener = Listener(self, addr, self._net._backlog if backlog is None else max(backlog, 0))
@@ -136,9 +130,12 @@ class Host(Bound):
                 err = self._down_error()
             raise err.at("listen", network, None, addr) from None
 
-    def _address(self, addr: str) -> Addr:
-        host, port = split(addr)
-        return Addr(self._net._network, host or self._name, port)
+    def _meant(self, addr: str) -> Optional[Addr]:
+        """Returns an address to show in an error, if it is one."""
+        try:
+            return resolve(self._net._network, self._name, addr)
+        except ErrInvalid:
+            return None
 
     def close(self) -> None:
         """Takes the host down: its connections and listeners end, and so does what waits on them, with ErrHostDown.

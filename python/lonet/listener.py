@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Dict, List, Optional
 
 from . import clock
 from .addr import Addr
@@ -20,6 +20,8 @@ from .waiting import Dial, Waiter
 if TYPE_CHECKING:
     from .host import Host
 
+_new_addr = tuple.__new__
+"""Makes an Addr without calling a Python function."""
 
 _SOON = 0.0005
 """A thread that has been back in accept within this time, after its last connection, is expected to be so again."""
@@ -109,7 +111,7 @@ class Listener(Bound):
         return self._accept(timeout, False)
 
     def _accept(self, timeout: Optional[float], nonblocking: bool) -> Conn:
-        until = clock.deadline(timeout)
+        until = None if timeout is None else clock.deadline(timeout)
         try:
             while True:
                 conn = self._take(until, nonblocking)
@@ -120,66 +122,75 @@ class Listener(Bound):
 
     def _take(self, until: Deadline, nonblocking: bool) -> Optional[Conn]:
         """Takes the next dial. Returns None for one that was given up before it could be answered."""
-        host = self._host
-        dial = w = None
-        with host._lock:
-            if self._down:
-                raise self._down_error()
-            if self._dials:
-                _, dial = self._dials.popitem(last=False)
-                host._net._engine.unwatch(dial)
-                self._bind(dial)
-                self._signal()
-            elif nonblocking:
-                raise BlockingIOError(errno.EAGAIN, "no dial waits")
-            else:
-                w = Waiter(self, back_soon=time.monotonic() - self._left < _SOON)
-                self._accepts[w] = None
-        if w is None:
-            assert dial is not None
-            return self._handed_over(dial.conn) if host._net._engine.connect(dial) else None
+        lock, engine = self._host._lock, self._host._net._engine
+        dial = w = conn = None
         try:
-            host._net._engine.wait(w, until)
-        except BaseException:  # KeyboardInterrupt, from a signal's handler
-            self._give_up(w)
+            with lock:
+                if self._down:
+                    raise self._down_error()
+                if self._dials:
+                    dial = next(iter(self._dials.values()))
+                    self._take_out(dial)
+                    self._bind(dial)
+                elif nonblocking:
+                    raise BlockingIOError(errno.EAGAIN, "no dial waits")
+                else:
+                    w = Waiter(self, time.monotonic() - self._left < _SOON)
+                    self._accepts[w] = None
+            if w is not None:
+                engine.wait(w, until)
+                if not w.done:
+                    self._late(w)
+                self._left = time.monotonic()
+                conn = w.conn
+            elif dial is not None and engine.connect(dial):
+                conn = dial.conn
+            if conn is None:
+                return None
+            conn._leave()  # it is the user's from here on
+            if conn._down:
+                raise conn._down_error()
+            return conn
+        except OSError:
             raise
-        return self._outcome(w, until)
+        except BaseException:  # KeyboardInterrupt, say, from a signal's handler
+            self._give_up(w, dial)
+            raise
 
-    def _outcome(self, w: Waiter, until: Deadline) -> Optional[Conn]:
-        """Returns what a waiter has got, once it has; if its time is over, raises that."""
-        host = self._host
-        if not w.done:
-            with host._lock:
-                if w in self._accepts:
-                    del self._accepts[w]
-                    raise ErrTimeout()
-            host._net._engine.wait(w, None)  # it was taken, and gets its dial in a moment
-        self._left = time.monotonic()
-        return None if w.conn is None else self._handed_over(w.conn)
+    def _take_out(self, dial: Dial) -> None:
+        """Takes a dial out of those that wait. Called with the lock held."""
+        self._dials.pop(dial.conn, None)
+        self._host._net._engine.unwatch(dial)
+        self._signal()
 
-    def _give_up(self, w: Waiter) -> None:
-        """Leaves nothing behind for a waiter that nobody asks any more."""
+    def _late(self, w: Waiter) -> None:
+        """Ends the wait of a waiter whose time is over: raises that, unless it is about to get its connection."""
         with self._host._lock:
-            self._accepts.pop(w, None)
-            self._host._net._engine.give_up(w)
-            w.given_up = True
-            conn = w.conn
-        if conn is not None:
-            conn._leave()
-            conn.close()
+            if w in self._accepts:
+                del self._accepts[w]
+                raise ErrTimeout()
+        self._host._net._engine.wait(w, None)
 
-    def _handed_over(self, conn: Conn) -> Conn:
-        """Ends the handshake's hold on the connection, which is the user's from here on."""
-        conn._leave()
-        if conn._down:
-            raise conn._down_error()
-        return conn
+    def _give_up(self, w: Optional[Waiter], dial: Optional[Dial]) -> None:
+        """Leaves nothing behind of an accept that a signal's handler has ended."""
+        conn = None
+        with self._host._lock:
+            if dial is not None:
+                self._take_out(dial)
+                conn = dial.conn
+            if w is not None:
+                self._accepts.pop(w, None)
+                self._host._net._engine.give_up(w)
+                w.given_up = True
+                conn = w.conn
+        if conn is not None:
+            conn._drop()
 
     def _bind(self, dial: Dial) -> None:
         """Gives a dial that is being accepted its port. Called with the lock held."""
         host, conn = self._host, dial.conn
         conn._host = host
-        conn._local = Addr(self._addr.net, self._addr.host, host._ports.put(conn))
+        conn._local = _new_addr(Addr, (host._net._network, host._name, host._ports.put(conn)))
         conn._remote = dial.src
 
     def _signal(self) -> None:

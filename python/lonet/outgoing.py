@@ -6,7 +6,7 @@ import _socket
 import errno
 import socket
 import threading
-from typing import Dict
+from typing import Dict, Optional
 
 from . import clock
 from .addr import Addr
@@ -18,10 +18,11 @@ from .judge import Answer
 from .probe import Probe, sockaddr
 from .quote import encode, quote
 from .registry import Registry
-from .sockopt import connect_and_send, limit_reads, unlimit_reads
+from .sockopt import connect_and_send, readable
 
 _connect = _socket.socket.connect
 _getdefaulttimeout = socket.getdefaulttimeout
+_PEEK = int(socket.MSG_PEEK)
 _IPPROTO_TCP, _TCP_NODELAY = int(socket.IPPROTO_TCP), int(socket.TCP_NODELAY)
 
 _SUSPECT_AFTER = 0.1
@@ -34,7 +35,7 @@ _MAX_ROUTES = 4096
 _ENDED = (ConnectionRefusedError, ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
 
-_REDIALS = 5
+_REDIALS = 8
 """How often a dial that was dropped is tried again: where strangers crowd in faster than this process gets the CPU, it
 may be dropped before it has sent its request."""
 _REDIAL_AFTER = 0.001
@@ -130,7 +131,6 @@ class Outgoing:
         host = old._host
         assert host is not None
         conn = Conn(host)
-        conn._enter()
         conn._local, conn._remote = old._local, old._remote
         with self._lock:
             conn._down = old._down
@@ -171,26 +171,18 @@ class Outgoing:
             raise conn._down_error()
 
     def _reply(self, conn: Conn, dst: Addr, route: Route, until: Deadline) -> bytes:
-        """Returns the line of the reply, and makes reads as they are on a new connection."""
-        if until is None:
-            limit_reads(conn, _SUSPECT_AFTER)
-        else:
-            _settimeout(conn, min(_SUSPECT_AFTER, clock.left(until) or 1e-6))
+        """Returns the line of the reply, and makes the time-out as it is on a new connection."""
         late = None
         try:
-            line = _read_line(conn, b"", route.least)
+            line = _read_line(conn, b"", route.least, until, _SUSPECT_AFTER)
         except _Late as err:
             late = err.line
-        if until is None:
-            unlimit_reads(conn)
         if late is not None:
             clock.check(until)
             self._suspect(conn, dst, route, until)
-            _settimeout(conn, None if until is None else clock.left(until) or 1e-6)
-            try:
-                line = _read_line(conn, late, route.least)
-            except _Late:
-                raise ErrTimeout() from None
+            if until is not None:
+                _settimeout(conn, clock.left(until) or 1e-6)
+            line = _read_line(conn, late, route.least, until, None)
         timeout = _getdefaulttimeout()
         if until is not None or timeout is not None:
             _settimeout(conn, timeout)
@@ -232,30 +224,30 @@ def _gone(dst: Addr, route: Route) -> ErrConnRefused:
     )
 
 
-def _read_line(conn: Conn, line: bytes, least: int) -> bytes:
-    """Reads on with a line, of which some is there, and reads nothing behind it. Raises _Late with what there is then.
+def _read_line(conn: Conn, line: bytes, least: int, until: Deadline, patience: Optional[float]) -> bytes:
+    """Reads on with a line, of which some is there, and reads nothing behind it. Raises _Late with what there is when
+    nothing has come for so many seconds, and ErrTimeout at the deadline.
 
     It is known to be at least that long, if payload may follow.
     """
-    try:
+    while len(line) < MAX_LINE:
+        if not readable(conn, patience if until is None else clock.left(clock.sooner(until, patience))):
+            clock.check(until)
+            raise _Late(line)
         if len(line) < least:
             data = _recv(conn, least - len(line))
-            if not data:
-                raise ConnectionResetError
             line += data
             end = line.find(b"\n") + 1
             if end:
                 return line[:end]  # less than all of it is a refusal, behind which there is nothing that counts
-        while len(line) < MAX_LINE:
-            data = _recv(conn, MAX_LINE - len(line), socket.MSG_PEEK)
-            if not data:
-                raise ConnectionResetError
+        else:
+            data = _recv(conn, MAX_LINE - len(line), _PEEK)
             end = data.find(b"\n") + 1
             line += _recv(conn, end or len(data))
             if end:
                 return line
-    except (BlockingIOError, socket.timeout):
-        raise _Late(line) from None
+        if not data:
+            raise ConnectionResetError
     raise OpError("protocol error: the line is too long", errno.EPROTO)
 
 

@@ -119,7 +119,10 @@ if sys.platform == "linux":
 
         def wait(self, timeout: Optional[float]) -> List[int]:
             """Waits until something is readable, or wake was called, or the time-out. Returns what is readable."""
-            return self._woken([fd for fd, _ in self._poll(timeout, 64)])
+            events = self._poll(timeout, 64)
+            if len(events) == 1 and events[0][0] != self._wake_fd:
+                return [events[0][0]]
+            return self._woken([fd for fd, _ in events])
 
         def close(self) -> None:
             """Releases the descriptors. What is watched is left as it is."""

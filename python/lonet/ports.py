@@ -49,8 +49,10 @@ class Ports(Generic[_S]):
         self._taken[port] = sock
 
     def remove(self, sock: _S, port: int) -> None:
-        """Frees the port if sock is at it."""
+        """Frees the port if sock is at it. Port 0 is whichever it is at."""
         taken = self._taken
+        if port == 0:  # a signal's handler raised between the taking of the port and the noting of it
+            port = next((p for p, s in taken.items() if s is sock), 0)
         if taken.get(port) is not sock:
             return
         del taken[port]

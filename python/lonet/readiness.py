@@ -19,7 +19,10 @@ class Readiness:
         if on and not self._set:
             self._set_end.send(b"!")
         elif self._set and not on:
-            self._wait_end.recv(1)
+            try:
+                self._wait_end.recv(1)
+            except BlockingIOError:
+                pass  # somebody has read from a listening socket
         self._set = on
 
     def fileno(self) -> int:

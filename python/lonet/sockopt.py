@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import _socket
 import errno
-import functools
+import select
 import socket
 import struct
 import sys
-from typing import Tuple
+from typing import Optional, Tuple
 
 _recv, _send, _sendto, _connect = (
     _socket.socket.recv,
@@ -23,36 +23,23 @@ DONTWAIT = getattr(socket, "MSG_DONTWAIT", 0)
 LINGER_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)
 """SO_LINGER with which close sends a reset: it says more clearly than an end that a dial was given up."""
 
-# A time-out of the socket itself costs one system call where Python's costs two, and one more at each recv. Only where
-# the layout of the option is known.
-_KERNEL_TIMEOUT = sys.platform == "linux" and socket.SO_RCVTIMEO == 20
-_FOREVER = struct.pack("ll", 0, 0)
-_SOL_SOCKET, _SO_RCVTIMEO = int(socket.SOL_SOCKET), int(socket.SO_RCVTIMEO)
+_fileno = _socket.socket.fileno
 
 
-if _KERNEL_TIMEOUT:
+if hasattr(select, "poll"):
+    _new_poll, _POLLIN = select.poll, int(select.POLLIN)
 
-    def limit_reads(sock: socket.socket, seconds: float) -> None:
-        """Makes a recv that waits for longer than some seconds fail, with BlockingIOError or socket.timeout."""
-        sock.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, _timeval(seconds))
-
-    def unlimit_reads(sock: socket.socket) -> None:
-        """Takes back limit_reads."""
-        sock.setsockopt(_SOL_SOCKET, _SO_RCVTIMEO, _FOREVER)
-
-    @functools.lru_cache(maxsize=16)
-    def _timeval(seconds: float) -> bytes:
-        return struct.pack("ll", int(seconds), int(seconds % 1 * 1e6))
+    def readable(sock: socket.socket, seconds: Optional[float]) -> bool:
+        """Waits until there is something to read, or the end, for some seconds at most. None is for ever."""
+        poll = _new_poll()
+        poll.register(_fileno(sock), _POLLIN)
+        return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 else:
 
-    def limit_reads(sock: socket.socket, seconds: float) -> None:
-        """Makes a recv that waits for longer than some seconds fail, with BlockingIOError or socket.timeout."""
-        sock.settimeout(seconds)
-
-    def unlimit_reads(sock: socket.socket) -> None:
-        """Takes back limit_reads."""
-        sock.settimeout(None)
+    def readable(sock: socket.socket, seconds: Optional[float]) -> bool:
+        """Waits until there is something to read, or the end, for some seconds at most. None is for ever."""
+        return bool(select.select([_fileno(sock)], [], [], seconds)[0])
 
 
 _NO_FASTOPEN = (errno.EOPNOTSUPP, errno.ENOTCONN, errno.EPIPE, errno.EDESTADDRREQ, errno.EINVAL)

@@ -73,7 +73,7 @@ class SubNetwork(Bound):
             self._engine.start(self._network)
         except BaseException:
             if engine is not None:
-                engine.release()
+                engine.close()
             self._registry.close()
             raise
         forks.add(self)
@@ -109,46 +109,49 @@ class SubNetwork(Bound):
         try:
             names.check(name)
             clock.check(until)
-            host, withdraw = self._reserve(name)
+            host = Host(self, name)
             try:
+                withdraw = self._reserve(host)
                 if withdraw is not None:
                     withdraw.wait(clock.left(until))
                     clock.check(until)
                 self._registry.announce(name, until)
+                with self._lock:
+                    host._made = not self._down
+                if not host._made:
+                    raise ErrNetDown()
+                return host
             except BaseException as err:
                 self._unmake(host)
                 if self._down and isinstance(err, OSError):
                     raise ErrNetDown() from None
                 raise
-            with self._lock:
-                host._made = not self._down
-            if not host._made:
-                raise ErrNetDown()
-            return host
         except OSError as err:
             raise of_system(err).at("new host", self._network, what=self._what(f"new host {quote(name)}")) from None
 
     def _what(self, operation: str) -> str:
         return f"virtnet {quote(self._network)}: {operation}"
 
-    def _reserve(self, name: str) -> tuple[Host, Optional[threading.Event]]:
-        """Makes a host that is not announced yet, and returns it with what is to be waited for."""
-        host = Host(self, name)
+    def _reserve(self, host: Host) -> Optional[threading.Event]:
+        """Takes in a host that is not announced yet, and returns what is to be waited for."""
         with self._lock:
             if self._down:
                 raise ErrNetDown()
-            if name in self._hosts:
+            if host._name in self._hosts:
                 raise ErrHostDup()
             # From here on a dial to it is refused for want of a listener, not of a host.
-            self._hosts[name] = host
-            return host, self._withdraws.get(name)
+            self._hosts[host._name] = host
+            return self._withdraws.get(host._name)
 
     def _unmake(self, host: Host) -> None:
-        """Takes back what _reserve did."""
+        """Takes back what new_host did, which has failed, or was ended by a signal's handler."""
         with self._lock:
             host._down = True
-            if self._hosts.get(host.name()) is host:
-                del self._hosts[host.name()]
+            ours = self._hosts.get(host._name) is host
+            if ours:
+                del self._hosts[host._name]
+        if ours:
+            self._registry.forget(host._name)  # the row, if there is one, is dead by rule
 
     def _host_closed(self, host: Host) -> None:
         """Takes the name of a host back that went down. It waits for nobody."""
@@ -158,14 +161,17 @@ class SubNetwork(Bound):
                 return
             del self._hosts[name]
             done = self._withdraws[name] = threading.Event()
-        self._registry.forget(name)
+        over = True
         try:
+            self._registry.forget(name)
             if not self._registry.withdraw_at_once(name):
                 threading.Thread(target=self._withdraw, args=(name, done), name="lonet withdraw", daemon=True).start()
-                return
+                over = False
         except (OSError, RuntimeError):
             pass  # what is left in the registry names a host that this process says is not here
-        self._withdrawn(name, done)
+        finally:
+            if over:
+                self._withdrawn(name, done)
 
     def _withdraw(self, name: str, done: threading.Event) -> None:
         try:

@@ -36,7 +36,7 @@ class Waiter:
 class Dial:
     """An incoming dial."""
 
-    __slots__ = ("conn", "src", "dst", "may_end", "fd")
+    __slots__ = ("conn", "src", "dst", "may_end", "fd", "assigned")
 
     def __init__(self, conn: Conn, src: Addr, dst: Addr, may_end: bool, fd: int) -> None:
         self.conn = conn
@@ -45,3 +45,5 @@ class Dial:
         self.may_end = may_end
         """Payload came behind the request: a dialler that ends its side may well wait for the reply."""
         self.fd = fd
+        self.assigned = False
+        """It was for an accept that waited already."""

@@ -25,11 +25,11 @@ import lonet  # noqa: E402
 
 T = TypeVar("T")
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 """Bounds every wait for what must happen."""
 MOMENT = 0.03
 """How long something that must not happen is given to happen."""
-LIMIT = 120.0
+LIMIT = 200.0
 """How long a test may take before all stacks are printed and the process ends."""
 
 HAS_FORK = hasattr(os, "fork")
@@ -125,7 +125,7 @@ class TestCase(unittest.TestCase):
             return threading.active_count() <= self._threads and descriptors() <= self._descriptors
 
         try:
-            eventually("threads and descriptors are back", rest, 5)
+            eventually("threads and descriptors are back", rest, PATIENCE / 2)
         except AssertionError:
             names = [t.name for t in threading.enumerate()]
             self.fail(f"threads {self._threads} -> {names}; descriptors {self._descriptors} -> {descriptors()}")
@@ -208,6 +208,18 @@ class TestCase(unittest.TestCase):
         """Checks which port of a host is the lowest free one: an error of dial shows it."""
         err = self.wants(lonet.ErrConnRefused, lambda: host.dial(":0"))
         self.assertEqual(str(err.source), f"{host.name()}:{port}")
+
+    def driving(self, a: lonet.Host, listener: lonet.Listener) -> Call[lonet.Conn]:
+        """Starts an accept that drives the engine. The engine's own thread, if it does, leaves when it has served an accept,
+        so then a dials one."""
+        engine = listener._host._net._engine
+        while True:
+            call = Call(listener.accept)
+            eventually("somebody drives, and the accept waits", lambda: engine._driver and listener._accepts)
+            if engine._driving is not None:
+                return call
+            with a.dial(str(listener.addr()), PATIENCE), call.wait():
+                pass
 
     def ping(self, c: socket.socket, d: socket.socket) -> None:
         """Checks that two ends are connected to each other, in both directions."""

@@ -166,7 +166,7 @@ class SocketserverTest(TestCase):
                     server.timeout = 0.05
                     start = time.monotonic()
                     server.handle_request()
-                    self.assertLess(time.monotonic() - start, 5)
+                    self.assertLess(time.monotonic() - start, 20)
                 self.wants_free(b, 1)
         self.assertEqual(seen, [("α", 1)] * 6)
 

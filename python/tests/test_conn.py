@@ -285,7 +285,7 @@ class ConnTest(TestCase):
             start = time.monotonic()
             c.close()
             self.wants(lonet.ErrSockDown, reading.wait, "read", f"a{i}:1", f"b{i}:2")
-            self.assertLess(time.monotonic() - start, 1)
+            self.assertLess(time.monotonic() - start, 10)
             self.assertEqual(c.fileno(), -1)
             self.assertEqual(d.recv(1), b"")
             a.close()
@@ -303,7 +303,7 @@ class ConnTest(TestCase):
         c.close()
         for call in calls:
             self.wants(lonet.ErrSockDown, call.wait)
-        self.assertLess(time.monotonic() - start, 5)
+        self.assertLess(time.monotonic() - start, 10)
 
     def test_after_close(self) -> None:
         c, d = self.connected()

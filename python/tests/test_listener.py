@@ -76,7 +76,7 @@ class AcceptTest(TestCase):
         for timeout in (0.0, 0.02, 0.1):
             start = time.monotonic()
             err = self.wants(lonet.ErrTimeout, lambda: listener.accept(timeout), "accept", "", "α:1")
-            self.assertTrue(timeout - 0.001 <= time.monotonic() - start < timeout + 1)
+            self.assertTrue(timeout - 0.001 <= time.monotonic() - start < timeout + 10)
             self.assertEqual(str(err), "accept lonett α:1: i/o timeout")
         listener.settimeout(0.02)
         self.assertEqual(listener.gettimeout(), 0.02)
@@ -95,7 +95,7 @@ class AcceptTest(TestCase):
         for _ in range(5):
             start = time.monotonic()
             self.wants(lonet.ErrTimeout, lambda: listener.accept(0.05))
-            self.assertTrue(0.049 <= time.monotonic() - start < 1)
+            self.assertTrue(0.049 <= time.monotonic() - start < 10)
         c, d = self.connect(a, listener)
         self.ping(c, d)
         with a.dial("β:2", 5) as c, driving.wait() as d:
@@ -128,18 +128,20 @@ class AcceptTest(TestCase):
         """A driver that waits in vain itself leaves to the accepts of a listener that is busy; nobody is lost by that."""
         a, b = self.pair()
         quiet, busy = b.listen(":1"), b.listen(":2")
-        waiting = Call(quiet.accept)
         engine = b._net._engine
-        eventually("it drives", lambda: engine._driving is not None and engine._driving.listener is quiet)
+        waiting = self.driving(a, quiet)
 
         def serve() -> None:
             while True:
                 busy.accept().close()
 
         serving = Call(serve)
-        for _ in range(30):
+
+        def busy_drives() -> bool:
             a.dial("β:2", 10).close()
-        eventually("the busy one drives", lambda: engine._driving is not None and engine._driving.listener is busy)
+            return engine._driving is not None and engine._driving.listener is busy
+
+        eventually("the busy one drives", busy_drives)
         with a.dial("β:1", 10) as c, waiting.wait() as d:
             self.ping(c, d)
         waiting = Call(quiet.accept, 10)

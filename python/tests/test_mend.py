@@ -305,7 +305,7 @@ for line in sys.stdin:
             self.wants(lonet.ErrTimeout, lambda: sub.new_host("γ", 0.1))
             start = time.monotonic()
             sub.close()
-            self.assertLess(time.monotonic() - start, 2)
+            self.assertLess(time.monotonic() - start, 10)
             self.wants(lonet.ErrNetDown, making.wait)
         finally:
             lonet.locks.release(fd)

@@ -99,27 +99,42 @@ class PackageTest(TestCase):
                 self.assertEqual(done.returncode, 0, done.stdout)
 
     def test_install(self) -> None:
-        """pip installs it in a virtual environment with setuptools, without a network and without the package wheel."""
+        """pip installs it in an empty virtual environment without a network, from the directory, in place, and from the
+        archive of the sources, with and without an isolated build."""
         self.needs_module("ensurepip")  # Debian has it in python3-venv
-        self.needs_module("setuptools")
         venv = os.path.join(self.temp, "venv")
         python = os.path.join(venv, "Scripts" if os.name == "nt" else "bin", "python")
         before = sorted(os.listdir(PACKAGE))
-        for command in (
-            [sys.executable, "-m", "venv", "--system-site-packages", venv],
-            [python, "-m", "pip", "install", "-qq", "--no-index", "--no-build-isolation", PACKAGE],
+        self.run_ok(sys.executable, "-m", "venv", venv)
+        build = "import backend, sys; print(backend.build_sdist(sys.argv[1]))"
+        archive = self.run_ok(sys.executable, "-B", "-c", build, self.temp).strip()
+        install = (python, "-m", "pip", "install", "-qq", "--no-index", "--disable-pip-version-check")
+        for args, at in (
+            ([PACKAGE], "lib"),
+            (["--no-build-isolation", "--force-reinstall", os.path.join(self.temp, archive)], "lib"),
+            (["--force-reinstall", "--editable", PACKAGE], PACKAGE),
         ):
-            done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=100)
-            self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertEqual(sorted(os.listdir(PACKAGE)), before)
-        code = "import importlib.metadata, lonet; print(lonet.__file__, importlib.metadata.version('lonet'), sep='\\n')"
-        env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
-        out = subprocess.check_output([python, "-c", code], cwd=self.temp, env=env, encoding="utf-8", timeout=60)
-        path, version = out.split()
-        self.assertTrue(path.startswith(os.path.realpath(venv)) or path.startswith(venv), path)
-        self.assertEqual(version, lonet.__version__)
-        installed = set(os.listdir(os.path.dirname(path))) - {"__pycache__"}
-        self.assertEqual(installed, set(os.listdir(os.path.join(PACKAGE, "lonet"))) - {"__pycache__"})
+            with self.subTest(args):
+                self.run_ok(*install, *args)
+                code = "import importlib.metadata as m, lonet; print(lonet.__file__, m.version('lonet'), sep='\\n')"
+                env = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+                ask = [python, "-B", "-c", code]
+                path, version = subprocess.check_output(ask, cwd=self.temp, env=env, encoding="utf-8", timeout=60).split()
+                root = PACKAGE if at == PACKAGE else venv
+                self.assertTrue(os.path.realpath(path).startswith(os.path.realpath(root)), path)
+                self.assertEqual(version, lonet.__version__)
+                installed = set(os.listdir(os.path.dirname(path))) - {"__pycache__"}
+                self.assertEqual(installed, set(os.listdir(os.path.join(PACKAGE, "lonet"))) - {"__pycache__"})
+        self.assertEqual(sorted(set(os.listdir(PACKAGE)) - {"__pycache__"}), sorted(set(before) - {"__pycache__"}))
+        shown = self.run_ok(python, "-m", "pip", "show", "lonet")
+        self.assertRegex(shown, r"Name: lonet\nVersion: \d.*\nSummary: Virtual networks")
+
+    def run_ok(self, *command: str) -> str:
+        done = subprocess.run(
+            command, cwd=PACKAGE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=100
+        )
+        self.assertEqual(done.returncode, 0, done.stdout)
+        return done.stdout
 
     def test_import_does_nothing(self) -> None:
         """To import the package starts nothing and makes nothing."""

@@ -17,8 +17,9 @@ from support import HAS_FORK, PATIENCE, Call, TestCase, all_of
 import lonet
 
 BOTH = (PYTHON, GO)
-SOON = 2.0
-"""How soon a name has to be free. Were it found out by asking in vain, that would take a second for each of three rows."""
+NAMES = "αβγabcdefg"
+SOON = 8.0
+"""How soon names have to be free. Were that found out by asking in vain, it would take a second for each of ten rows."""
 
 
 class PeersCase(TestCase):
@@ -68,11 +69,11 @@ class LivenessTest(PeersCase):
         for owner in BOTH:
             for successor in BOTH:
                 with self.subTest(owner=owner, successor=successor):
-                    peer, _, hosts = self.member(owner, "α", "β", "γ")
+                    peer, _, hosts = self.member(owner, *NAMES)
                     hosts[0].listen(":1").echo()
                     other, other_sub, (δ,) = self.member(successor, "δ")
                     self.assertEqual(self.echoed(δ, "α:1"), b"hello")
-                    for name in "αβγ":
+                    for name in NAMES:
                         with self.assertRaises(lonet.ErrHostDup):
                             other_sub.new_host(name, PATIENCE)
                     peer.kill()
@@ -80,9 +81,9 @@ class LivenessTest(PeersCase):
                         for addr in ("α:1", "γ:1"):  # the first is remembered there
                             err = self.wants(lonet.ErrConnRefused, lambda: δ.dial(addr, PATIENCE), "dial", "δ:1", addr)
                             self.assertIn("is gone", str(err))
-                    self.takes_over(successor, "α", "β", "γ")
+                    self.takes_over(successor, *NAMES)
                     with self.soon("names for one who knew the owner"):
-                        for name in "αβγ":
+                        for name in NAMES:
                             other_sub.new_host(name, PATIENCE)
                     other.end()
 
@@ -92,14 +93,14 @@ class LivenessTest(PeersCase):
         for owner in BOTH:
             for successor in BOTH:
                 with self.subTest(owner=owner, successor=successor):
-                    peer, sub, _ = self.member(owner, "α", "β")
+                    peer, sub, _ = self.member(owner, *NAMES)
                     child = peer.ask("child")["obj"]
                     try:
-                        sub.new_host("γ", PATIENCE)  # the child's fork has not hurt it
+                        sub.new_host("z", PATIENCE)  # the child's fork has not hurt it
                         with self.join() as other, self.assertRaises(lonet.ErrHostDup):
                             other.new_host("α", PATIENCE)
                         peer.kill()
-                        self.takes_over(successor, "α", "β", "γ")
+                        self.takes_over(successor, *NAMES, "z")
                         os.kill(child, 0)
                     finally:
                         os.kill(child, signal.SIGKILL)

@@ -52,7 +52,7 @@ class ProbeTest(TestCase):
     def test_silent(self) -> None:
         start = time.monotonic()
         self.assertIs(self.ask(0.05).wait(), Answer.SILENT)
-        self.assertTrue(0.049 <= time.monotonic() - start < 1)
+        self.assertTrue(0.049 <= time.monotonic() - start < 10)
         conn, _ = self.server.accept()
         self.assertTrue(conn.recv(1000))
         self.assertEqual(conn.recv(1000), b"")  # it leaves nothing open

@@ -138,7 +138,7 @@ class KillTest(TestCase):
                 assert child.process.stdout is not None
                 says = Call(child.process.stdout.read).wait()
                 self.assertEqual(child.wait(), -signal.SIGINT)
-                self.assertLess(time.monotonic() - start, 5)
+                self.assertLess(time.monotonic() - start, 20)
                 self.assertEqual(says.count("Traceback"), 1, says)
                 self.assertTrue(says.endswith("\nKeyboardInterrupt\n"), says)
         sub = self.join()
@@ -279,7 +279,7 @@ read()
                 with self.join() as sub:
                     sub.new_host("β")
                     sub.new_host("γ")
-                self.assertLess(time.monotonic() - start, 5)
+                self.assertLess(time.monotonic() - start, 20)
                 os.kill(child, 0)
             finally:
                 os.kill(child, signal.SIGKILL)

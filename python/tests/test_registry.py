@@ -190,7 +190,7 @@ class RegistryTest(TestCase):
             start = time.monotonic()
             with self.assertRaises(ErrTimeout) as caught:
                 a.announce("β", deadline(0.05))
-            self.assertTrue(0.05 <= time.monotonic() - start < 1)
+            self.assertTrue(0.05 <= time.monotonic() - start < 10)
             self.assertIn("announce", str(caught.exception))
             with self.assertRaises(ErrHostDup):
                 a.announce("α")
@@ -208,7 +208,7 @@ class RegistryTest(TestCase):
             self.assertTrue(announcing.waits())
             start = time.monotonic()
             a.close()
-            self.assertLess(time.monotonic() - start, 1)
+            self.assertLess(time.monotonic() - start, 10)
             with self.assertRaises(ErrNetDown):
                 announcing.wait()
         finally:

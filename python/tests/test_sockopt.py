@@ -20,17 +20,18 @@ class SockoptTest(TestCase):
         self.addCleanup(b.close)
         return a, b
 
-    def test_limit(self) -> None:
+    def test_readable(self) -> None:
         a, b = self.pair()
-        for seconds in (0.01, 0.05):
-            sockopt.limit_reads(a, seconds)
+        for seconds in (0, 0.01, 0.05):
             start = time.monotonic()
-            with self.assertRaises((BlockingIOError, socket.timeout)):
-                a.recv(1)
-            self.assertTrue(seconds - 0.002 <= time.monotonic() - start < 1)
-        sockopt.unlimit_reads(a)
-        self.assertIsNone(a.gettimeout())
-        self.assertEqual(a.getsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, 16), bytes(16))
+            self.assertFalse(sockopt.readable(a, seconds))
+            self.assertGreaterEqual(time.monotonic() - start, seconds - 0.002)
+        b.send(b"x")
+        for seconds in (10, None, 0):
+            self.assertTrue(sockopt.readable(a, seconds))
+        self.assertEqual(a.recv(1), b"x")
+        b.close()
+        self.assertTrue(sockopt.readable(a, None))  # the end
 
     def test_connect_and_send(self) -> None:
         """It connects and sends whether the system has one call for it, or has that turned off, or not."""

@@ -44,7 +44,7 @@ class TurnTest(TestCase):
             start = time.monotonic()
             with self.assertRaises(ErrTimeout):
                 turn.take(self.directory, False, self.waits, clock.deadline(0.05))
-            self.assertTrue(0.05 <= time.monotonic() - start < 2)
+            self.assertTrue(0.05 <= time.monotonic() - start < 10)
             waiting = Call(turn.take, self.directory, False, self.waits, None)
             self.assertTrue(waiting.waits())
         with waiting.wait():
