@@ -35,8 +35,9 @@ type reader struct {
 	left int
 	fin  bool
 
-	woken int32 // how many streams were woken since the carrier was read
-	lead  leadership
+	woken  int32 // how many streams were woken since the carrier was read
+	opened int32 // how many were opened
+	lead   leadership
 
 	received atomic.Uint64 // bytes of all streams
 	reads    atomic.Uint64 // how often something has come: a sign of life
@@ -139,9 +140,9 @@ func (r *reader) need(n int) error {
 
 // read reads from the carrier once. It may return nothing.
 func (r *reader) read(p []byte) (int, error) {
-	r.s.w.woken.Store(r.woken)
+	r.s.w.woken.Store(r.woken + r.opened)
 	r.lead.look(r.woken)
-	r.woken = 0
+	r.woken, r.opened = 0, 0
 	if r.s.w.flooded.Load() {
 		return 0, protocolErrorf(codeFlood, "more is sent than answers to it are taken: %d bytes of these wait", controlBound)
 	}
@@ -382,6 +383,7 @@ func (r *reader) control(h header, p []byte) error {
 	s := r.s
 	switch h.kind {
 	case kindOpen:
+		r.opened++
 		return s.opened(h.id)
 	case kindReset, kindStop, kindCredit:
 		return r.streamControl(h, binary.BigEndian.Uint64(p))

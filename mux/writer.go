@@ -48,7 +48,7 @@ type writer struct {
 	carrier *carrier
 	fail    func(error) // the session's, called without mu
 
-	// woken is how many streams the reader has woken lately: if several, their answers will come together, and
+	// woken is how many streams the reader has woken or taken in lately: if several, their answers will come together, and
 	// it pays to wait for them. A hint, hence no lock.
 	woken atomic.Int32
 
