@@ -488,7 +488,9 @@ func cutLoad(t *testing.T, pair func() (a, b net.Conn), seed uint64, streams, si
 			t.Errorf("seed %d: %v", seed, err)
 		}
 	}
+	r.mu.Lock()
 	resumes, dials = r.client.Stats().Resumed, r.dials
+	r.mu.Unlock()
 	r.calm()
 	r.client.Close()
 	select {
