@@ -37,7 +37,8 @@ var (
 )
 
 // attach gives the connection its carrier, or closes that if the host went down meanwhile.
-func (c *Conn) attach(carrier net.Conn) error {
+func (c *Conn) attach(carrier net.Conn, dialled bool) error {
+	carrier = c.shape(carrier, dialled)
 	c.host.mu.Lock()
 	err := c.host.downErr()
 	if err == nil {

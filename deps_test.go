@@ -32,6 +32,7 @@ var graph = []struct{ pkg, may string }{
 	{"virtnet", "xnet internal/hostname internal/punycode internal/queue"},
 
 	{"pipenet", "virtnet xnet internal/hostname internal/punycode internal/pipe"},
+	{"netem", "virtnet xnet internal/hostname internal/punycode internal/queue"},
 	{"lonet/...", "virtnet xnet internal/hostname internal/punycode internal/queue lonet/... github.com/gofrs/flock golang.org/x/sys " +
 		"zombiezen.com/go/sqlite modernc.org/sqlite modernc.org/libc"},
 

@@ -169,12 +169,12 @@ func (h *Host) dial(call *dialCall, c *Conn) error {
 	if err == nil {
 		var carrier net.Conn
 		var accepted *Addr
-		if carrier, accepted, err = h.subnet.engine.VNetDial(call, &c.local, &call.dst, hostdata); err == nil {
+		if carrier, accepted, err = h.dialShaped(call, &c.local, hostdata); err == nil {
 			if accepted == nil { // the engine does not know: what was dialled
 				accepted = new(call.dst) // on its own, for it outlives the call
 			}
 			c.remote = accepted
-			return c.attach(carrier)
+			return c.attach(carrier, true)
 		}
 	}
 	if down := h.downErr(); down != nil {

@@ -89,7 +89,7 @@ func (l *listener) accept(ctx context.Context) (*Conn, error) {
 		c := l.newConn(d.Value.src)
 		settled := d.Value.settled
 		if settled {
-			c.carrier = d.Value.carrier
+			c.carrier = c.shape(d.Value.carrier, false)
 		} else {
 			w = l.take(c, d.Value.carrier, nil)
 		}
@@ -149,7 +149,7 @@ func (l *listener) wait(ctx context.Context, w *queue.Item[acceptor]) (*Conn, er
 	case err == nil && carrier == nil: // attached already
 		return c, nil
 	case err == nil:
-		if err := c.attach(carrier); err != nil {
+		if err := c.attach(carrier, false); err != nil {
 			h.unbind(c, c.local.Port)
 			return nil, err
 		}
@@ -207,7 +207,7 @@ func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
 	if w := l.accepts.Pop(); w != nil {
 		c := l.newConn(d.src)
 		if d.settled {
-			c.carrier = d.carrier
+			c.carrier = c.shape(d.carrier, false)
 			w.Value.conn = c
 			w.Value.ack <- nil // it has room, so nobody waits with mu held
 		} else {

@@ -19,6 +19,10 @@ type Config struct {
 	// Backlog is how many dials may wait at one listener for an Accept; the next is refused. 0 means 4096.
 	// Negative means none: a dial succeeds only while an Accept waits.
 	Backlog int
+
+	// Emulator shapes what passes between the hosts, if it is not nil: delays and faults, as package netem has
+	// them.
+	Emulator Emulator
 }
 
 func (c Config) backlog() int {
@@ -40,6 +44,7 @@ type SubNetwork struct {
 	leader   Leader // the engine, if it is one
 	registry Registry
 	backlog  int
+	shaper   Shaper // nil without an Emulator
 
 	life context.Context // ends when the sub-network goes down
 	kill context.CancelFunc
@@ -78,6 +83,9 @@ func (c Config) NewSubNetwork(network string, engine Engine, registry Registry) 
 		withdraws: make(map[string]chan struct{}),
 	}
 	n.leader, _ = engine.(Leader)
+	if c.Emulator != nil {
+		n.shaper = c.Emulator.Attach(network)
+	}
 	n.life, n.kill = context.WithCancel(context.Background())
 	return n, (*notifier)(n)
 }
@@ -285,6 +293,9 @@ func (n *SubNetwork) shutdown(err error) {
 	n.kill()
 	for _, h := range hosts {
 		h.shutdown()
+	}
+	if n.shaper != nil {
+		n.shaper.Down()
 	}
 }
 

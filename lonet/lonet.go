@@ -22,6 +22,10 @@ type Config struct {
 	// Negative means none: a dial succeeds only while an Accept waits.
 	Backlog int
 
+	// Emulator shapes what this process's hosts send, if it is not nil: see package netem. Connections are then copied
+	// in user space.
+	Emulator virtnet.Emulator
+
 	// HandshakeTimeout is how long who connects may take to say what it wants; then it is dropped. 0 or negative means
 	// 10 s.
 	HandshakeTimeout time.Duration
@@ -120,7 +124,7 @@ func (c Config) joinAtPort(ctx context.Context, network string) (*virtnet.SubNet
 	}
 	e.network = "lonet" + e.registry.Network()
 	e.life, e.kill = context.WithCancel(context.Background())
-	n, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(e.network, e, &e.registry)
+	n, notifier := virtnet.Config{Backlog: c.Backlog, Emulator: c.Emulator}.NewSubNetwork(e.network, e, &e.registry)
 	e.notifier = notifier
 	e.lead.serving = &e.serving
 	go e.takeOver()

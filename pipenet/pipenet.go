@@ -19,6 +19,10 @@ type Config struct {
 	// Backlog is how many dials may wait at one listener for an Accept; the next is refused. 0 means 4096.
 	// Negative means none: a dial succeeds only while an Accept waits.
 	Backlog int
+
+	// Emulator shapes what passes between the hosts, if it is not nil: see package netem. A connection that it delays
+	// is buffered by it, also if Buffer is 0.
+	Emulator virtnet.Emulator
 }
 
 // DefaultBuffer is the buffer of a network with a negative [Config.Buffer], in bytes: larger ones are no faster.
@@ -48,7 +52,7 @@ func (c Config) New(name string) *Network {
 	network := "pipe" + name
 	r := newRegistry("ram(" + network + ")")
 	e := &engine{buffer: c.buffer(), registry: r}
-	subnet, notifier := virtnet.Config{Backlog: c.Backlog}.NewSubNetwork(network, e, r)
+	subnet, notifier := virtnet.Config{Backlog: c.Backlog, Emulator: c.Emulator}.NewSubNetwork(network, e, r)
 	e.core = notifier.(virtnet.Connecter)
 	return &Network{subnet: subnet}
 }

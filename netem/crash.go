@@ -1,0 +1,86 @@
+package netem
+
+import "github.com/virtnet/virtnet"
+
+// crash is how a host goes down.
+type crash uint8
+
+const (
+	noCrash     crash = iota
+	crashReset        // its connections are reset
+	crashSilent       // the other ends hear nothing
+)
+
+// Reset resets the connections that have the sending host's end on the link: both ends fail with an error that
+// matches syscall.ECONNRESET, and what is on the way is lost, both ways. On a network of several processes it resets
+// those of this one.
+func (l *Link) Reset() {
+	for _, c := range l.conns() {
+		c.reset()
+	}
+}
+
+// Sever has nothing of the present connections arrive any more on this link, not even their end, whatever happens to the
+// rules: done on one way of two, or both, it makes connections that are half open. Later connections are as always.
+func (l *Link) Sever() {
+	l.net.shaping.Store(true)
+	for _, c := range l.conns() {
+		c.severNow()
+	}
+}
+
+func (c *conn) severNow() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sever()
+}
+
+// sever is called with mu held.
+func (c *conn) sever() {
+	c.severed = true
+	c.queued.Store(true) // from now on nothing goes straight to the carrier
+}
+
+// Crash closes the host as a crash does: its connections are reset, also those that it had closed and that have
+// something on the way, its listeners are gone, and its name is free for the host that starts again.
+func (n *Net) Crash(h *virtnet.Host) error { return n.crash(h, crashReset) }
+
+// Vanish closes the host as a power cut does: the other ends of its connections hear nothing of it. What they send is
+// lost, or waits, and they end when they are closed there, by Reset, or with the network.
+func (n *Net) Vanish(h *virtnet.Host) error { return n.crash(h, crashSilent) }
+
+func (n *Net) crash(h *virtnet.Host, how crash) error {
+	n.mu.Lock()
+	n.crashing[h.Name()] = how
+	n.mu.Unlock()
+	n.crashes.Add(1)
+	var before []*conn // also those that are closed and linger; a host that starts again meanwhile has others
+	for _, l := range n.all() {
+		if l.from == h.Name() {
+			before = append(before, l.conns()...)
+		}
+	}
+	err := h.Close()
+	for _, c := range before {
+		if how == crashReset {
+			c.reset()
+		} else {
+			c.severNow()
+		}
+	}
+	n.crashes.Add(-1)
+	n.mu.Lock()
+	delete(n.crashing, h.Name())
+	n.mu.Unlock()
+	return err
+}
+
+// crashOf tells whether a host is crashing, and how.
+func (n *Net) crashOf(host string) crash {
+	if n.crashes.Load() == 0 {
+		return noCrash
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.crashing[host]
+}

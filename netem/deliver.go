@@ -1,0 +1,159 @@
+package netem
+
+import "time"
+
+// What is due is delivered to the carrier by a goroutine of its own, for the carrier may let it wait. A conn's lock
+// guards everything; it is held when these are called, but for kick, arrive and deliver.
+
+// kick has what is due delivered.
+func (c *conn) kick() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.out != nil {
+		c.out.writers.Broadcast() // the window may be another
+		c.start()
+	}
+}
+
+// ready tells whether the first segment may be delivered now; if only time is missing it sets the timer.
+func (c *conn) ready() bool {
+	f := c.out
+	if len(f.queue) == 0 || c.direct.Load() > 0 || c.severed || c.finished {
+		return false
+	}
+	if f.steps > 0 {
+		return true
+	}
+	if !c.link.isOpen() {
+		return false
+	}
+	d := time.Until(f.queue[0].due)
+	if d <= 0 {
+		return true
+	}
+	if f.timer == nil {
+		f.timer = time.AfterFunc(d, c.arrive)
+	} else {
+		f.timer.Reset(d)
+	}
+	return false
+}
+
+// start has what is due delivered, unless somebody is at it.
+func (c *conn) start() {
+	if !c.out.running && c.ready() {
+		c.out.running = true
+		go c.deliver()
+	}
+}
+
+// arrive delivers what is due on the goroutine of the timer.
+func (c *conn) arrive() {
+	c.mu.Lock()
+	first := !c.out.running && c.ready()
+	if first {
+		c.out.running = true
+	}
+	c.mu.Unlock()
+	if first {
+		c.deliver()
+	}
+}
+
+// deliver writes to the carrier what is due.
+func (c *conn) deliver() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f := c.out
+	if c.late {
+		c.late = false
+		_ = c.carrier.SetWriteDeadline(time.Time{})
+	}
+	for c.ready() {
+		s := f.queue[0]
+		f.steps = max(f.steps-1, 0)
+		f.busy = true
+		data, fault := c.limit(s.data)
+		c.mu.Unlock()
+		var err error
+		switch {
+		case s.end == noEnd && len(data) > 0:
+			_, err = c.carrier.Write(data)
+		case s.end == endWrite:
+			err = c.carrier.(interface{ CloseWrite() error }).CloseWrite()
+		}
+		if err == nil && fault != nil {
+			fault()
+		}
+		c.mu.Lock()
+		f.busy = false
+		if c.finished {
+			break
+		}
+		if err != nil || s.end == endClose {
+			c.broke(err)
+			break
+		}
+		f.pop()
+	}
+	f.running = false
+	if len(f.queue) == 0 && !c.finished && !c.severed {
+		c.rest()
+	}
+}
+
+// limit returns what of data the connection may still deliver, and what to do then, if that is all.
+func (c *conn) limit(data []byte) ([]byte, func()) {
+	f := c.out
+	l := c.link
+	l.mu.Lock()
+	r := l.rules
+	l.mu.Unlock()
+	if f.counted != r {
+		f.counted, f.passed = r, 0
+	}
+	for _, x := range []struct {
+		most int64
+		end  func()
+	}{{r.ResetBytes, c.reset}, {r.CloseBytes, c.cutOff}} {
+		if x.most > 0 && f.passed+int64(len(data)) >= x.most {
+			data = data[:x.most-f.passed]
+			f.passed += int64(len(data))
+			return data, x.end
+		}
+	}
+	f.passed += int64(len(data))
+	return data, nil
+}
+
+// broke ends the connection because the carrier has failed, or because of a Close whose turn has come.
+func (c *conn) broke(err error) {
+	if err != nil && c.out.fault == nil {
+		c.out.fault = err
+	}
+	if !c.closing {
+		c.out.drop()
+		c.queued.Store(false)
+		return
+	}
+	c.finish()
+	c.mu.Unlock()
+	_ = c.carrier.Close()
+	c.mu.Lock()
+}
+
+// rest is called when nothing is on the way any more: Writes may go straight to the carrier again.
+func (c *conn) rest() {
+	c.out.queue = nil
+	for _, t := range []**time.Timer{&c.out.timer, &c.out.alarm} { // a connection at rest should weigh little
+		if *t != nil {
+			(*t).Stop()
+			*t = nil
+		}
+	}
+	if !c.out.deadline.IsZero() {
+		c.late = true
+		_ = c.carrier.SetWriteDeadline(c.out.deadline)
+	}
+	c.queued.Store(false)
+}
