@@ -33,14 +33,21 @@ var graph = []struct{ pkg, may string }{
 
 	{"pipenet", "virtnet xnet internal/hostname internal/punycode internal/pipe"},
 	{"netem", "virtnet xnet internal/hostname internal/punycode internal/queue"},
+	{"netem/netemtest", "virtnet netem testing"},
 	{"lonet/...", "virtnet xnet internal/hostname internal/punycode internal/queue lonet/... github.com/gofrs/flock golang.org/x/sys " +
 		"zombiezen.com/go/sqlite modernc.org/sqlite modernc.org/libc"},
+
+	{"vdns", "virtnet internal/punycode golang.org/x/net"},
 
 	{"virtnettest", "virtnet xnet internal/hostname internal/punycode testing golang.org/x/net"},
 
 	{"python/...", "virtnet xnet lonet"}, // what the tests of lonet in Python talk to
 
-	{"cmd/...", "virtnet xnet/... pipenet lonet internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
+	{"astranet", "mux xnet internal/pipe internal/punycode astranet/ca github.com/coder/websocket"},
+
+	{"astranet/ca", ""}, // identity: the standard library only
+
+	{"cmd/...", "virtnet xnet/... pipenet lonet astranet/ca internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
 }
 
 // listed is what go list tells of a package.

@@ -88,7 +88,7 @@ Start with "virtnet demo".`,
 		SilenceUsage:  true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newDemo(), newDemoProcess(), newLo())
+	root.AddCommand(newDemo(), newDemoProcess(), newLo(), newCA())
 	return root
 }
 
