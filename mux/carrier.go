@@ -12,6 +12,8 @@ type carrier struct {
 	net    net.Conn // the same, if it is one
 	gone   bool     // it is not the session's any more; the reader's lock guards it
 	direct bool     // a Write that a deadline interrupts tells exactly what it has written, and the next may go on
+	stream *Stream  // the same, if it is one of another session
+	frames [][]byte // memory for what goes to the stream at once
 	stops  bool     // a Read can be interrupted by a deadline; some, such as those of ssh, only look like a net.Conn
 }
 
@@ -25,8 +27,19 @@ func newCarrier(c io.ReadWriteCloser) *carrier {
 		keepQueueShort(c)
 	case *net.UnixConn:
 		carrier.direct = true
+	case *Stream:
+		carrier.direct, carrier.stream = true, c
+		c.carry()
 	}
 	return carrier
+}
+
+// quick tells whether the carrier takes little time itself, as one does that encrypts.
+func (c *carrier) quick() bool {
+	for c.stream != nil {
+		c = c.stream.s.current()
+	}
+	return c.direct
 }
 
 // closeWrite tells the other end that nothing more comes, if the carrier can do that.
@@ -34,4 +47,12 @@ func (c *carrier) closeWrite() {
 	if c, ok := c.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
 		_ = c.CloseWrite()
 	}
+}
+
+// writeVec writes several slices in one go, if the carrier can do that. What was not written is in vec then.
+func (c *carrier) writeVec(vec *net.Buffers) (n int64, err error) {
+	if c.stream != nil {
+		return c.stream.writeVec(vec, &c.frames)
+	}
+	return vec.WriteTo(c.ReadWriteCloser)
 }

@@ -58,7 +58,8 @@ const (
 const (
 	protocolID = 'v'<<56 | 'i'<<48 | 'r'<<40 | 't'<<32 | 'm'<<24 | 'u'<<16 | 'x'<<8 | 1
 
-	maxData   = 128 << 10 // payload of a data frame
+	maxData   = 128 << 10 // payload of a data frame, unless the other end's hello says that it takes more
+	mostData  = 136 << 10 // payload that this end takes: a session inside the stream has a header and maxData, and maybe a few more
 	maxReason = 1024      // payload of a close frame
 	maxHello  = 64 * 16   // payload of a hello frame
 
@@ -74,6 +75,7 @@ const (
 	settingLimit   = 2 // as a limit frame
 	settingStreams = 3 // as a streams frame
 	settingResume  = 4 // 1: the session is to be resumable; a key frame follows
+	settingData    = 5 // bytes that a data frame may have
 )
 
 // header is the first part of a frame, decoded.
@@ -133,7 +135,7 @@ func (h header) check() error {
 	ok := false
 	switch h.kind {
 	case kindData:
-		ok = h.size <= maxData && h.id != 0
+		ok = h.size <= mostData && h.id != 0
 	case kindOpen:
 		ok = h.size == 0 && h.id != 0 && !h.flag
 	case kindReset, kindStop, kindCredit:

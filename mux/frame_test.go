@@ -53,7 +53,7 @@ func TestKindString(t *testing.T) {
 // fits into the reader's buffer.
 func FuzzHeader(f *testing.F) {
 	for k := range kind(20) {
-		for _, h := range []header{{kind: k}, {kind: k, size: 8, id: 1}, {kind: k, flag: true, size: maxData, id: 1 << 63}} {
+		for _, h := range []header{{kind: k}, {kind: k, size: 8, id: 1}, {kind: k, flag: true, size: mostData, id: 1 << 63}} {
 			f.Add(h.append(nil))
 		}
 	}
@@ -69,7 +69,7 @@ func FuzzHeader(f *testing.F) {
 			t.Errorf("%x has a size of %d", b[:headerSize], h.size)
 		}
 		if err := h.check(); err == nil {
-			if h.kind == kindData && h.size > maxData || h.kind != kindData && headerSize+h.size > readBuffer {
+			if h.kind == kindData && h.size > mostData || h.kind != kindData && headerSize+h.size > readBuffer {
 				t.Errorf("%+v passes", h)
 			}
 		}

@@ -156,7 +156,7 @@ func (z *fuzzed) step() {
 		z.send(z.in[:n])
 		z.in = z.in[n:]
 	case stepHeader:
-		size := []int{0, 1, 8, 16, 1024, maxFrame}[z.byte()%6]
+		size := []int{0, 1, 8, 16, 1024, mostFrame}[z.byte()%6]
 		z.send(encode(frame{z.byte(), z.id(), text(size)}))
 	case stepBulk:
 		z.send(encode(fData(z.id(), text(int(z.byte())<<9))))

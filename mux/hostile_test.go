@@ -66,7 +66,7 @@ func TestViolations(t *testing.T) {
 		{"open with a payload", codeFrame, "invalid frame", func(p *peer) []frame { return []frame{{open, p.mine(2), "x"}} }},
 		{"open of 0", codeFrame, "invalid frame", func(p *peer) []frame { return []frame{{open, 0, ""}} }},
 		{"data of 0", codeFrame, "invalid frame", func(p *peer) []frame { return []frame{{data, 0, "x"}} }},
-		{"too much data", codeFrame, "length 131073", func(p *peer) []frame { return []frame{fData(p.mine(1), text(maxFrame+1))} }},
+		{"too much data", codeFrame, "length 139265", func(p *peer) []frame { return []frame{fData(p.mine(1), text(mostFrame+1))} }},
 		{"reset of 7", codeFrame, "invalid frame", func(p *peer) []frame { return []frame{{reset, p.mine(1), eight[:7]}} }},
 		{"reset of 9", codeFrame, "invalid frame", func(p *peer) []frame { return []frame{{reset, p.mine(1), eight + "9"}} }},
 		{"reset of 0", codeFrame, "invalid frame", func(p *peer) []frame { return []frame{{reset, 0, eight}} }},

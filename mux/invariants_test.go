@@ -168,13 +168,20 @@ func checkQuiet(s *Session) error {
 // checkCredit checks what the sender a believes that it may send against what b allows.
 func checkCredit(a, b *Session) error {
 	c := &complaint{of: "credit"}
-	c.unless(a.w.limit == b.allowed.Load(), "the session's limit is %d for the sender, %d for the receiver", a.w.limit, b.allowed.Load())
-	c.unless(a.w.sent == b.r.received.Load(), "%d bytes were sent, %d received", a.w.sent, b.r.received.Load())
-	c.unless(a.maxOpens == b.granted, "%d streams may be opened by the word of the acceptor, %d by that of the opener", b.granted, a.maxOpens)
-	c.unless(a.opens == b.seen, "%d streams were opened, and %d seen", a.opens, b.seen)
+	a.w.mu.Lock()
+	limit, sent := a.w.limit, a.w.sent
+	a.w.mu.Unlock()
 	a.mu.Lock()
+	opens, maxOpens := a.opens, a.maxOpens
 	open := a.all()
 	a.mu.Unlock()
+	b.mu.Lock()
+	seen, granted := b.seen, b.granted
+	b.mu.Unlock()
+	c.unless(limit == b.allowed.Load(), "the session's limit is %d for the sender, %d for the receiver", limit, b.allowed.Load())
+	c.unless(sent == b.r.received.Load(), "%d bytes were sent, %d received", sent, b.r.received.Load())
+	c.unless(maxOpens == granted, "%d streams may be opened by the word of the acceptor, %d by that of the opener", granted, maxOpens)
+	c.unless(opens == seen, "%d streams were opened, and %d seen", opens, seen)
 	for _, st := range open {
 		b.mu.Lock()
 		other := b.streams[st.id]

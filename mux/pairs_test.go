@@ -34,6 +34,19 @@ var carriers = []struct {
 	{"net.Pipe", func(testing.TB) (a, b net.Conn) { return net.Pipe() }, true},
 	{"pipenet", func(t testing.TB) (a, b net.Conn) { return pipenetPair(t, 0) }, true},
 	{"pipenet buffered", func(t testing.TB) (a, b net.Conn) { return pipenetPair(t, -1) }, true},
+	{"stream", func(t testing.TB) (a, b net.Conn) { return nested(t, tcpPair) }, false},
+	{"stream over tls", func(t testing.TB) (a, b net.Conn) { return nested(t, tlsPair) }, false},
+	{"stream over pipenet", func(t testing.TB) (a, b net.Conn) {
+		return nested(t, func(t testing.TB) (a, b net.Conn) { return pipenetPair(t, -1) })
+	}, true},
+}
+
+// nested returns the two ends of a stream of a session over a connection.
+func nested(t testing.TB, pair func(testing.TB) (a, b net.Conn)) (a, b net.Conn) {
+	t.Helper()
+	client, server := sessions(t, pair)
+	opened, accepted := streamPair(t, client, server)
+	return opened, accepted
 }
 
 // listenPair returns the two ends of a connection of the operating system.

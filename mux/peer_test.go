@@ -40,7 +40,9 @@ const (
 	helloCredit   = 1
 	helloLimit    = 2
 	helloStreams  = 3
+	helloData     = 5
 	maxFrame      = 128 << 10
+	mostFrame     = 136 << 10 // that a session takes
 	codeInternal  = 1
 	codeFrame     = 2
 	codeState     = 3

@@ -35,7 +35,9 @@ func TestHello(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			bare(t, x.cfg, carrierSize, func(t *testing.T, p *peer) {
-				p.want(x.want, fPing(1))
+				want := x.want
+				want.payload += uint64s([]uint64{helloData, mostFrame})
+				p.want(want, fPing(1))
 				p.wantNothing()
 			})
 		})

@@ -27,7 +27,8 @@ type reader struct {
 
 	buf     []byte // what was read and not looked at is buf[r:w]
 	r, w    int
-	want    int // how much to read at once
+	want    int  // how much to read at once
+	large   bool // the last payload was, so that want need not grow yet
 	useless floodGate
 
 	// The data frame in progress: left bytes are to come, for a stream that may be nil.
@@ -131,7 +132,11 @@ func (r *reader) need(n int) error {
 			return err
 		}
 		r.w += k
-		if k == len(into) {
+		switch {
+		case k < len(into):
+		case r.large:
+			r.large = false
+		default:
 			r.want = min(max(4*r.want, fewBytes), readBuffer)
 		}
 	}
@@ -283,13 +288,18 @@ func (r *reader) payload(st *Stream, left int) (n int, err error) {
 		r.wake(st)
 		return n, nil
 	}
-	if left < fewBytes || st.recvState != recvOpen {
+	// After the session's end what comes is dropped. No Read may then get what comes behind.
+	if left < fewBytes || st.recvState != recvOpen || st.s.ended() {
 		st.mu.Unlock()
 		err := r.need(1)
 		st.mu.Lock()
 		return 0, err
 	}
-	r.want = headerSize // what is behind is most likely as large, and would be copied
+	// What is behind is most likely as large, and would be copied.
+	r.want, r.large = headerSize, false
+	if st.flags&streamCarries != 0 {
+		r.want, r.large = 2*headerSize, true // a header behind the header
+	}
 	// A Read that has something already must be able to return.
 	if rd := st.reading; rd != nil && r.carrier.stops && st.unread.empty() && rd.n == 0 {
 		rd.lent = true

@@ -53,6 +53,12 @@ func (k *retained) write(p []byte) {
 	}
 }
 
+func (k *retained) writeVec(vec [][]byte) {
+	for _, p := range vec {
+		k.write(p)
+	}
+}
+
 // grow adds a chunk. One of a busy session is as large as what is kept, so that many small writes do not make many chunks.
 func (k *retained) grow(n int) *chunk {
 	c := newChunk(max(n, k.size()))
@@ -121,7 +127,7 @@ func (k *retained) release() {
 
 // stage moves what waits to be written to where it is kept: what is queued; the payload p, if any; and large writes, as
 // many as go into a batch and the bound allows. Writes are done then.
-func (w *writer) stage(h header, p []byte) {
+func (w *writer) stage(p payload) {
 	k := w.kept
 	k.write(w.queue)
 	w.answers = 0
@@ -130,28 +136,28 @@ func (w *writer) stage(h header, p []byte) {
 	} else {
 		w.queue = nil
 	}
-	if p != nil {
-		h.put(&w.ownHeader)
-		k.write(w.ownHeader[:])
-		k.write(p)
+	if p.size > 0 {
+		w.vecMem = p.appendFrames(w.vecMem[:0], &w.ownHeaders, w.frame)
+		k.writeVec(w.vecMem)
 	}
-	for n := len(p); n < copyBatch && w.large.Len() > 0 && !k.full(); {
+	for n := p.size; n < copyBatch && w.large.Len() > 0 && !k.full(); {
 		snd := w.large.Pop().Value
 		k.write(snd.header[:])
-		k.write(snd.p)
-		n += len(snd.p)
+		k.write(snd.p.p)
+		k.writeVec(snd.p.more)
+		n += snd.p.size
 		snd.finish(sendingDone)
 	}
-	if k.size() > k.bound+maxData+controlBound && w.err == nil {
+	if k.size() > k.bound+mostData+controlBound && w.err == nil {
 		w.err = protocolErrorf(codeFlood, "%d bytes wait for the other end to acknowledge them", k.size())
 	}
 }
 
 // keepRound is round, for a session that keeps what it writes. All of it is written from memory of the writer's, so
 // a Write that is interrupted is one that is done, and any carrier may be left in the middle of it.
-func (w *writer) keepRound(h header, p []byte) {
+func (w *writer) keepRound(p payload) {
 	k := w.kept
-	w.stage(h, p)
+	w.stage(p)
 	if w.err != nil || w.detached || k.unsent() == 0 {
 		return
 	}
@@ -197,7 +203,7 @@ func (w *writer) writeTo(c *carrier) (n int64, err error) {
 		return int64(n), err
 	}
 	w.vec = w.vecMem
-	return w.vec.WriteTo(c.ReadWriteCloser)
+	return c.writeVec(&w.vec)
 }
 
 // report tells the session that the carrier has failed. The lock is released meanwhile.

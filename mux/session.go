@@ -59,6 +59,8 @@ type Session struct {
 //
 // A net.Conn must have no deadlines set. The session interrupts its Reads and Writes by deadlines in the past. A net.Conn that
 // ends when one passes, such as those made of WebSockets, must hide that: struct{ io.ReadWriteCloser }{conn}.
+//
+// A *Stream of another session serves well, if it is given as it is.
 func Client(conn io.ReadWriteCloser, cfg *Config) (*Session, error) {
 	return newSession(conn, cfg, true, nil, nil)
 }
@@ -117,6 +119,7 @@ func (s *Session) appendHello(b []byte) []byte {
 		{settingCredit, uint64(s.firstWindow)},
 		{settingLimit, s.allowed.Load()},
 		{settingStreams, s.granted},
+		{settingData, mostData},
 	}
 	if s.res != nil {
 		settings = append(settings, [2]uint64{settingResume, 1})
@@ -140,6 +143,8 @@ func (s *Session) setting(key, value uint64) {
 		s.w.raise(value)
 	case settingStreams:
 		s.allowOpens(value)
+	case settingData:
+		s.w.allowFrames(value)
 	case settingResume:
 		if s.res != nil {
 			s.res.wanted = value == 1

@@ -69,6 +69,7 @@ const (
 	streamIncoming                         // the other end has opened it
 	streamClosed                           // Close was called
 	streamGone                             // the session doesn't know it any more
+	streamCarries                          // it carries another session
 )
 
 // extra is what most streams at rest don't need.
@@ -270,25 +271,43 @@ func (st *Stream) consumed(n int) {
 // be sent. That need not have arrived when it returns. After it has returned, p is the caller's again, whatever the
 // error.
 func (st *Stream) Write(p []byte) (n int, err error) {
+	err = st.write(&source{p: p, left: len(p)}, &n)
+	return n, err
+}
+
+// writeVec is Write for what is in vec; frames is memory for it. What was not written is in vec then.
+func (st *Stream) writeVec(vec *net.Buffers, frames *[][]byte) (n int64, err error) {
+	src := source{vec: *vec, frames: frames}
+	for _, p := range *vec {
+		src.left += len(p)
+	}
+	var k int
+	err = st.write(&src, &k)
+	*vec = src.vec
+	clear((*frames)[:cap(*frames)])
+	return int64(k), err
+}
+
+// write writes what src has. n is how much of it will be sent.
+func (st *Stream) write(src *source, n *int) (err error) {
 	st.mu.Lock()
 	for st.flags&streamWriting != 0 {
 		st.extra().turn.Wait()
 	}
 	st.flags |= streamWriting
 	for {
-		if err = st.writeBarred(); err != nil || n == len(p) {
+		if err = st.writeBarred(); err != nil || src.left == 0 {
 			break
 		}
-		k := int(min(uint64(len(p)-n), st.sendMax-st.sent, maxData))
-		if k == 0 {
+		if st.sent == st.sendMax {
 			st.waitCredit()
 			continue
 		}
-		k = st.s.w.data(st, p[n:n+k])
+		k := st.s.w.data(st, src.next(st.id, st.sendMax-st.sent))
 		st.mu.Lock()
 		st.sent += uint64(k)
-		n += k
-		if n == len(p) {
+		*n += k
+		if src.took(k); src.left == 0 {
 			break
 		}
 	}
@@ -304,7 +323,7 @@ func (st *Stream) Write(p []byte) (n int, err error) {
 	if err != nil {
 		err = st.opError("write", err)
 	}
-	return n, err
+	return err
 }
 
 // waitCredit waits until a Write has to look again whether it may go on.
@@ -334,6 +353,40 @@ func (st *Stream) writeBarred() error {
 		return os.ErrDeadlineExceeded
 	}
 	return st.s.endErr()
+}
+
+// Err tells, without waiting, why the stream is of no use any more, or nil while it is: while something can be written, or read, or
+// may come. The error's cause is that of Read or Write: a *StreamError if the other end has reset it, a *SessionError if the session
+// has ended, whatever was received before, net.ErrClosed; or it is io.EOF if both ends are done. Who keeps streams for later can
+// thus drop those that have died meanwhile.
+func (st *Stream) Err() error {
+	st.mu.Lock()
+	err := st.over()
+	st.mu.Unlock()
+	if err != nil && err != io.EOF {
+		err = st.opError("use", err)
+	}
+	return err
+}
+
+// over is the cause of Err.
+func (st *Stream) over() error {
+	end := st.s.endErr()
+	switch {
+	case st.flags&streamClosed != 0:
+		return net.ErrClosed
+	case end != nil:
+		return end
+	case st.sendState == sendOpen, st.recvState == recvOpen, st.recvState == recvEnded && !st.unread.empty():
+		return nil
+	case st.recvState == recvReset:
+		return st.x.recvErr
+	case st.sendState == sendReset:
+		return st.x.sendErr
+	case st.recvState == recvEnded:
+		return io.EOF
+	}
+	return net.ErrClosed
 }
 
 // Close ends both directions: the other end reads io.EOF after what was written, and its Writes fail, as far as they

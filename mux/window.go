@@ -23,6 +23,9 @@ const (
 	// network, and the cache matters less.
 	slowWindow    = 4 << 20
 	slowRoundTrip = 2 * time.Millisecond
+	// carrierWindow is the window of a stream that carries a session, to begin with: it bounds what it keeps by itself, and
+	// reads at any time.
+	carrierWindow = 4 << 20
 	// farAway is from how long a round trip on a path counts as long.
 	farAway = time.Millisecond
 )
@@ -74,9 +77,26 @@ func (t *tuner) shrink(st *Stream, less uint32) {
 	st.s.grown.Add(-int64(less))
 }
 
+// carry makes the window that of a stream which carries a session. It does not count as grown, as nothing lies unread in it.
+func (st *Stream) carry() {
+	lim := st.s.live.Load()
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.flags |= streamCarries
+	window := uint32(min(carrierWindow, lim.MaxStreamWindow, lim.SessionWindow/8))
+	if st.recvState != recvOpen || window <= st.window {
+		return
+	}
+	st.window = window
+	if most := st.read + uint64(window); most > st.recvMax {
+		st.recvMax = most
+		st.s.w.value(kindCredit, st.id, most)
+	}
+}
+
 // handy tells up to which window round trips count as no shorter than the least.
 func (s *Session) handy() (window uint32, least time.Duration) {
-	if s.current().direct {
+	if s.current().quick() {
 		return handyWindow, handyRoundTrip
 	}
 	return slowWindow, slowRoundTrip

@@ -55,28 +55,29 @@ type writer struct {
 	// flooded tells the reader that there are more answers than controlBound. It is set once, hence no lock.
 	flooded atomic.Bool
 
-	mu        sync.Mutex
-	err       error   // nothing is written any more
-	last      bool    // nothing more is queued; the flusher ends when all is written
-	busy      bool    // somebody writes
-	owner     *Stream // whose Write it is that writes
-	cut       bool    // the carrier's deadline was set, to interrupt who writes
-	rounds    uint64  // how many writes have begun
-	queue     []byte  // frames
-	answers   int     // bytes of those in queue that the other end makes us send
-	spare     []byte  // memory for queue
-	rest      []byte  // of a write that was interrupted
-	large     queue.Queue[*sending]
-	inFlight  []*sending // their payloads are on loan to the carrier
-	ownHeader [headerSize]byte
-	vecMem    [][]byte    // memory of vec
-	vec       net.Buffers // being written
-	batch     int         // how much of large writes goes in one call
-	flush     sync.Cond   // the flusher waits
-	crowded   bool        // relieved is to be called when the queue is short again
-	relieved  func()      // the session's, called without mu
-	lazy      *time.Timer
-	lazySet   bool
+	mu         sync.Mutex
+	err        error   // nothing is written any more
+	last       bool    // nothing more is queued; the flusher ends when all is written
+	busy       bool    // somebody writes
+	owner      *Stream // whose Write it is that writes
+	cut        bool    // the carrier's deadline was set, to interrupt who writes
+	rounds     uint64  // how many writes have begun
+	queue      []byte  // frames
+	answers    int     // bytes of those in queue that the other end makes us send
+	spare      []byte  // memory for queue
+	rest       []byte  // of a write that was interrupted
+	large      queue.Queue[*sending]
+	inFlight   []*sending // their payloads are on loan to the carrier
+	ownHeaders [mostFrames][headerSize]byte
+	vecMem     [][]byte    // memory of vec
+	vec        net.Buffers // being written
+	frame      int         // how many bytes of data go in one
+	batch      int         // how much of large writes goes in one call
+	flush      sync.Cond   // the flusher waits
+	crowded    bool        // relieved is to be called when the queue is short again
+	relieved   func()      // the session's, called without mu
+	lazy       *time.Timer
+	lazySet    bool
 
 	// Of a session that can be resumed.
 	kept     *retained // otherwise nil
@@ -97,7 +98,7 @@ type sending struct {
 	lead   *leadership // set while it counts there as waiting for credit; the stream's lock guards it
 	item   queue.Item[*sending]
 	header [headerSize]byte
-	p      []byte
+	p      payload
 	state  sendingState
 }
 
@@ -116,15 +117,17 @@ func (w *writer) init(c *carrier, fail func(error), relieved func()) {
 	w.carrier, w.fail, w.relieved = c, fail, relieved
 	w.flush.L = &w.mu
 	w.limit = firstLimit
+	w.frame = maxData
 	w.batch = firstBatch
 }
 
 // data sends bytes of a stream as far as the session's credit goes, and returns how many were taken, 0 if the
-// caller has to look again. It is called with the stream's lock held, and releases it: who interrupts, with both locks, either comes
-// before that and is seen by the caller, or finds the stream as the owner or its sending.
-func (w *writer) data(st *Stream, p []byte) (n int) {
+// caller has to look again. If it can write them itself it takes more than go in a frame. It is called with the stream's lock
+// held, and releases it: who interrupts, with both locks, either comes before that and is seen by the caller, or finds the
+// stream as the owner or its sending.
+func (w *writer) data(st *Stream, p payload) (n int) {
 	w.mu.Lock()
-	if w.sent == w.limit || !w.mayWrite() && !w.mayQueue(len(p)) {
+	if w.sent == w.limit || !w.mayWrite() && !w.mayQueue(p.size) {
 		st.needSending()
 	}
 	snd := st.sending
@@ -142,19 +145,22 @@ func (w *writer) data(st *Stream, p []byte) (n int) {
 		w.mu.Unlock()
 		return 0
 	}
-	n = int(min(uint64(len(p)), w.limit-w.sent))
-	p = p[:n]
+	own := w.mayWrite()
+	n = int(min(uint64(p.size), w.limit-w.sent))
+	if !own {
+		n = min(n, w.frame)
+	}
+	p.cut(n)
 	w.sent += uint64(n)
-	h := header{kind: kindData, size: n, id: st.id}
 	switch {
-	case w.mayWrite():
-		w.writeOwn(st, h, p)
+	case own:
+		w.writeOwn(st, p)
 		return n
 	case w.mayQueue(n):
-		w.queue = append(h.append(w.queue), p...)
+		w.queue = p.append(p.header().append(w.queue))
 		w.kick()
 	default:
-		h.put(&snd.header)
+		p.header().put(&snd.header)
 		snd.p = p
 		w.kick()
 		if !w.wait(snd, &w.large) {
@@ -162,7 +168,7 @@ func (w *writer) data(st *Stream, p []byte) (n int) {
 			w.feed()
 			n = 0
 		}
-		snd.p = nil
+		snd.p = payload{}
 	}
 	w.mu.Unlock()
 	return n
@@ -250,6 +256,13 @@ func (w *writer) raise(limit uint64) (useful bool) {
 		w.starved.Pop().Value.finish(sendingDone)
 	}
 	return useful
+}
+
+// allowFrames takes the other end's word on how many bytes a data frame may have.
+func (w *writer) allowFrames(size uint64) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.frame = int(max(maxData, min(size, mostData)))
 }
 
 // plain queues a control frame without payload.
@@ -353,6 +366,9 @@ func (w *writer) trim() {
 	if cap(w.inFlight) > keepVec {
 		w.inFlight = nil
 	}
+	if cap(w.carrier.frames) > keepVec {
+		w.carrier.frames = nil
+	}
 }
 
 // finish queues the last frame.
@@ -389,18 +405,18 @@ func (w *writer) stop() {
 	w.flush.Signal()
 }
 
-// writeOwn writes a frame, and what is queued, to the idle carrier, from the goroutine of a stream's Write. It releases the
+// writeOwn writes a payload, and what is queued, to the idle carrier, from the goroutine of a stream's Write. It releases the
 // lock.
-func (w *writer) writeOwn(st *Stream, h header, p []byte) {
+func (w *writer) writeOwn(st *Stream, p payload) {
 	w.busy, w.owner = true, st
-	if len(p) <= smallWrite {
-		w.queue = append(h.append(w.queue), p...)
-		p = nil
+	if p.size <= smallWrite {
+		w.queue = p.append(p.header().append(w.queue))
+		p = payload{}
 		w.gather()
 	}
 	for i := 0; ; i++ {
-		w.round(h, p)
-		p = nil
+		w.round(p)
+		p = payload{}
 		if i == ownRounds || len(w.queue) == 0 || w.err != nil || len(w.rest) > 0 || w.detached {
 			break
 		}
@@ -477,7 +493,7 @@ func (w *writer) run() {
 		}
 		w.busy = true
 		w.gather()
-		w.round(header{}, nil)
+		w.round(payload{})
 		w.busy = false
 		w.report()
 		w.relieve()
@@ -487,12 +503,12 @@ func (w *writer) run() {
 
 // round writes once: what is left of an interrupted write; or else what is queued, and either the payload p or as
 // many of the large writes as go into a batch. The lock is released meanwhile. Only who has set busy may call it.
-func (w *writer) round(h header, p []byte) {
+func (w *writer) round(p payload) {
 	if w.err != nil {
 		return
 	}
 	if w.kept != nil {
-		w.keepRound(h, p)
+		w.keepRound(p)
 		return
 	}
 	w.rounds++
@@ -503,9 +519,8 @@ func (w *writer) round(h header, p []byte) {
 		out = w.queue
 		w.queue, w.spare, w.answers = w.spare, nil, 0
 		switch {
-		case p != nil:
-			h.put(&w.ownHeader)
-			w.vecMem = append(w.vecMem, out, w.ownHeader[:], p)
+		case p.size > 0:
+			w.vecMem = p.appendFrames(append(w.vecMem, out), &w.ownHeaders, w.frame)
 		case w.carrier.direct:
 			w.vecMem = append(w.vecMem, out)
 			w.loan()
@@ -571,7 +586,7 @@ func (w *writer) writeVec() (n int64, err error) {
 		w.vec[0] = w.vec[0][k:]
 		return int64(k), err
 	}
-	return w.vec.WriteTo(w.carrier.net)
+	return w.carrier.writeVec(&w.vec)
 }
 
 const (
@@ -589,8 +604,8 @@ func (w *writer) loan() {
 		snd := w.large.Pop().Value
 		snd.state = sendingInFlight
 		w.inFlight = append(w.inFlight, snd)
-		w.vecMem = append(w.vecMem, snd.header[:], snd.p)
-		n += len(snd.p)
+		w.vecMem = snd.p.appendVec(append(w.vecMem, snd.header[:]))
+		n += snd.p.size
 	}
 }
 
@@ -598,8 +613,8 @@ func (w *writer) loan() {
 func (w *writer) copyLarge(out []byte) []byte {
 	for n := 0; n < copyBatch && w.large.Len() > 0; {
 		snd := w.large.Pop().Value
-		out = append(append(out, snd.header[:]...), snd.p...)
-		n += len(snd.p)
+		out = snd.p.append(append(out, snd.header[:]...))
+		n += snd.p.size
 		snd.finish(sendingDone)
 	}
 	return out

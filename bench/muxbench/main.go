@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"time"
 
@@ -68,7 +69,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	var peers, names string
 	f := flag.NewFlagSet("muxbench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.StringVar(&peers, "peers", "all", "who is measured, separated by commas: "+peerNames())
+	f.StringVar(&peers, "peers", "all", "who is measured, separated by commas; all are those without a *: "+peerNames())
 	f.StringVar(&names, "cases", "", "what is measured, separated by commas; \"list\" shows all; unless given, those without a *")
 	f.IntVar(&o.runs, "runs", 5, "how often everything is measured")
 	f.DurationVar(&o.time, "time", 700*time.Millisecond, "how long a measurement takes, preparations aside")
@@ -99,7 +100,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 
 func (p *plan) choosePeers(names string) error {
 	if names == "all" {
-		p.peers = peer.All
+		p.peers = slices.DeleteFunc(slices.Clone(peer.All), func(p peer.Peer) bool { return p.Extra })
 		return nil
 	}
 	for name := range strings.SplitSeq(names, ",") {
@@ -134,7 +135,11 @@ func (p *plan) chooseCases(names string) error {
 func peerNames() string {
 	var names []string
 	for _, p := range peer.All {
-		names = append(names, p.Name)
+		name := p.Name
+		if p.Extra {
+			name += "*"
+		}
+		names = append(names, name)
 	}
 	return strings.Join(names, ",")
 }

@@ -19,12 +19,16 @@ func openMux(c carrier.Carrier) (Net, error) {
 			cs.Close()
 			return ends{}, err
 		}
-		ctx := context.Background()
-		return ends{
-			dial:       func() (net.Conn, error) { return conn(cs.Open(ctx)) },
-			accept:     func() (net.Conn, error) { return conn(ss.Accept(ctx)) },
-			acceptBack: func() (net.Conn, error) { return conn(cs.Accept(ctx)) },
-			close:      func() { cs.Close(); ss.Close() },
-		}, nil
+		return sessionEnds(cs, ss), nil
 	})
+}
+
+func sessionEnds(cs, ss *mux.Session) ends {
+	ctx := context.Background()
+	return ends{
+		dial:       func() (net.Conn, error) { return conn(cs.Open(ctx)) },
+		accept:     func() (net.Conn, error) { return conn(ss.Accept(ctx)) },
+		acceptBack: func() (net.Conn, error) { return conn(cs.Accept(ctx)) },
+		close:      func() { cs.Close(); ss.Close() },
+	}
 }

@@ -28,16 +28,19 @@ type Peer struct {
 	Name     string
 	Settings string // how it was set up, for a reader of the figures
 	open     func(c carrier.Carrier) (Net, error)
+	Extra    bool // is measured only if it is asked for
 }
 
 // All are the contestants; the first is the one others are compared to.
 var All = []Peer{
-	{"tcp", "a TCP connection for each stream, package net's settings", openTCP},
-	{"mux", "the zero Config", openMux},
-	{"yamux", "hashicorp/yamux 0.1.2; default: stream window 256 KiB, AcceptBacklog 256; keep-alive off", openYamux},
-	{"smux", "xtaci/smux 1.5.56; protocol 2, MaxReceiveBuffer 16 MiB, MaxStreamBuffer 1 MiB, MaxFrameSize 32 KiB; keep-alive off", openSmux},
-	{"go-yamux", "libp2p/go-yamux 5.1.0; default: stream window 256 KiB growing to 16 MiB; MaxIncomingStreams unlimited; keep-alive off", openGoYamux},
-	{"http2", "x/net/http2 0.62.0; frames 64 KiB, stream window 4 MiB, connection window 1 GiB", openHTTP2},
+	{Name: "tcp", Settings: "a TCP connection for each stream, package net's settings", open: openTCP},
+	{Name: "mux", Settings: "the zero Config", open: openMux},
+	{Name: "resume", Settings: "mux with a zero Resume", open: openResume, Extra: true},
+	{Name: "nest", Settings: "mux with a zero Resume, in a stream of mux with the zero Config", open: openNest, Extra: true},
+	{Name: "yamux", Settings: "hashicorp/yamux 0.1.2; default: stream window 256 KiB, AcceptBacklog 256; keep-alive off", open: openYamux},
+	{Name: "smux", Settings: "xtaci/smux 1.5.56; protocol 2, MaxReceiveBuffer 16 MiB, MaxStreamBuffer 1 MiB, MaxFrameSize 32 KiB; keep-alive off", open: openSmux},
+	{Name: "go-yamux", Settings: "libp2p/go-yamux 5.1.0; default: stream window 256 KiB growing to 16 MiB; MaxIncomingStreams unlimited; keep-alive off", open: openGoYamux},
+	{Name: "http2", Settings: "x/net/http2 0.62.0; frames 64 KiB, stream window 4 MiB, connection window 1 GiB", open: openHTTP2},
 }
 
 // ByName returns a contestant.
