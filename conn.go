@@ -1,6 +1,7 @@
 package virtnet
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -21,12 +22,17 @@ type Conn struct {
 	// down is set before the carrier is closed, so that whoever that interrupts finds it. It is atomic because
 	// every failed Read looks at it.
 	down atomic.Bool
+	// released is set by who closes the carrier: Close, or the shutdown of the host. Guarded by host.mu.
+	released bool
 	// carrier is what the engine made. It is written once under host.mu, before anybody has the Conn but the host.
 	carrier net.Conn
 	// accept is what the engine gets for an incoming connection; here because it lives as long.
 	accept Accept
-	// released is set by who closes the carrier: Close, or the shutdown of the host.
-	released atomic.Bool
+	// number is what the Shaper calls the connection. It is written together with carrier.
+	number uint64
+	// shaped is what the Shaper has put before the carrier, or nil. It is written once, under host.mu while the connection is
+	// not released; atomic because every Write looks at it.
+	shaped atomic.Pointer[Shaped]
 }
 
 var (
@@ -38,11 +44,10 @@ var (
 
 // attach gives the connection its carrier, or closes that if the host went down meanwhile.
 func (c *Conn) attach(carrier net.Conn, dialled bool) error {
-	carrier = c.shape(carrier, dialled)
 	c.host.mu.Lock()
 	err := c.host.downErr()
 	if err == nil {
-		c.carrier = carrier // a shutdown that starts after this finds it
+		c.carry(carrier, dialled) // a shutdown that starts after this finds it
 	}
 	c.host.mu.Unlock()
 	if err != nil {
@@ -58,7 +63,7 @@ func (c *Conn) LocalAddr() net.Addr { return &c.local }
 func (c *Conn) RemoteAddr() net.Addr { return c.remote }
 
 // NetConn returns the carrier: the connection that the network made for this one, e.g. a *net.TCPConn on
-// lonet. Reading, writing or closing it makes this connection's behaviour undefined.
+// lonet. Reading, writing or closing it makes this connection's behaviour undefined, and goes past an Emulator.
 func (c *Conn) NetConn() net.Conn { return c.carrier }
 
 // Read reads from the connection. The error is io.EOF when the other end has closed, or a *net.OpError whose
@@ -66,15 +71,19 @@ func (c *Conn) NetConn() net.Conn { return c.carrier }
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.carrier.Read(b)
 	if err != nil {
-		err = c.ioError("read", bare(err))
+		err = c.ioError("read", c.cause(bare(err), true))
 	}
 	return n, err
 }
 
 // Write writes to the connection. The error is a *net.OpError whose Err is ErrSockDown, ErrHostDown,
 // ErrNetDown, os.ErrDeadlineExceeded, or an error of the carrier.
-func (c *Conn) Write(b []byte) (int, error) {
-	n, err := c.carrier.Write(b)
+func (c *Conn) Write(b []byte) (n int, err error) {
+	if s := c.shaped.Load(); s != nil {
+		n, err = (*s).Write(b)
+	} else if n, err = c.carrier.Write(b); err != nil {
+		err = c.cause(bare(err), false)
+	}
 	if err != nil {
 		err = c.ioError("write", bare(err))
 	}
@@ -87,26 +96,41 @@ func (c *Conn) Close() error {
 	if c.down.Swap(true) {
 		return nil
 	}
-	c.host.unbind(c, c.local.Port)
-	if err := c.release(); err != nil {
-		return c.opError("close", bare(err))
+	h := c.host
+	h.mu.Lock()
+	h.ports.remove(c, c.local.Port)
+	mine := c.release()
+	h.mu.Unlock()
+	if mine {
+		if err := c.closeCarrier(); err != nil {
+			return c.opError("close", bare(err))
+		}
 	}
 	return nil
 }
 
 func (c *Conn) shutdown() {
 	c.host.mu.Lock()
-	attached := c.carrier != nil // if not, who dials or accepts finds the host down
+	mine := c.release()
 	c.host.mu.Unlock()
-	if attached {
-		_ = c.release()
+	if mine {
+		_ = c.closeCarrier()
 	}
 }
 
-// release closes the carrier, once.
-func (c *Conn) release() error {
-	if c.released.Swap(true) {
-		return nil
+// release tells whether the caller is to close the carrier: the first one is, once there is a carrier. Who dials or
+// accepts meanwhile finds the host down. It is called with host.mu held.
+func (c *Conn) release() bool {
+	if c.released || c.carrier == nil {
+		return false
+	}
+	c.released = true
+	return true
+}
+
+func (c *Conn) closeCarrier() error {
+	if s := c.shaped.Load(); s != nil {
+		return (*s).Close()
 	}
 	return c.carrier.Close()
 }
@@ -114,6 +138,9 @@ func (c *Conn) release() error {
 // CloseWrite ends what this end sends: once the other end has read it, its Read returns io.EOF. Reading goes
 // on. The error matches errors.ErrUnsupported if the network has no half close.
 func (c *Conn) CloseWrite() error {
+	if s := c.shaped.Load(); s != nil {
+		return c.closeHalf((*s).CloseWrite())
+	}
 	if hc, ok := c.carrier.(interface{ CloseWrite() error }); ok {
 		return c.closeHalf(hc.CloseWrite())
 	}
@@ -137,13 +164,35 @@ func (c *Conn) closeHalf(err error) error {
 }
 
 // SetDeadline sets the deadlines of reads and writes, as net.Conn has it.
-func (c *Conn) SetDeadline(t time.Time) error { return c.set(c.carrier.SetDeadline(t)) }
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
 
 // SetReadDeadline sets the deadline of reads, as net.Conn has it.
-func (c *Conn) SetReadDeadline(t time.Time) error { return c.set(c.carrier.SetReadDeadline(t)) }
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	err := c.carrier.SetReadDeadline(t)
+	// A carrier that is shaped may be open for what is on the way, when this end is closed: nobody waits in it.
+	if err == nil && c.shaped.Load() != nil && c.downErr() != nil {
+		err = cmp.Or(c.carrier.SetReadDeadline(past), net.ErrClosed)
+	}
+	return c.set(err)
+}
+
+var past = time.Unix(1, 0)
 
 // SetWriteDeadline sets the deadline of writes, as net.Conn has it.
-func (c *Conn) SetWriteDeadline(t time.Time) error { return c.set(c.carrier.SetWriteDeadline(t)) }
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	if c.shapeable() {
+		c.shape() // so that the Shaper knows the deadline when it needs it
+	}
+	if s := c.shaped.Load(); s != nil {
+		return c.set((*s).SetWriteDeadline(t))
+	}
+	return c.set(c.carrier.SetWriteDeadline(t))
+}
 
 func (c *Conn) set(err error) error {
 	if err == nil {
@@ -158,7 +207,7 @@ func (c *Conn) set(err error) error {
 // SyscallConn returns the carrier's raw connection, where it has one: on lonet, for socket options. The error
 // matches errors.ErrUnsupported elsewhere.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
-	if sc, ok := c.carrier.(syscall.Conn); ok {
+	if sc, ok := c.carrier.(syscall.Conn); ok && !c.shapeable() { // nothing may go past the Shaper
 		return sc.SyscallConn()
 	}
 	return nil, errors.ErrUnsupported

@@ -13,7 +13,7 @@ import (
 // r, which a carrier may wrap in a *net.OpError as package net does.
 func (c *Conn) ReadFrom(r io.Reader) (int64, error) {
 	rf, ok := c.carrier.(io.ReaderFrom)
-	if !ok {
+	if !ok || c.shapeable() { // nothing may go past the Shaper
 		return io.Copy(struct{ io.Writer }{c}, r)
 	}
 	src, from := source(r)
@@ -34,7 +34,7 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 		return dst.ReadFrom(c)
 	}
 	wt, ok := c.carrier.(io.WriterTo)
-	if !ok {
+	if !ok || c.shapeable() {
 		return io.Copy(w, struct{ io.Reader }{c})
 	}
 	n, err := wt.WriteTo(w)
@@ -50,11 +50,11 @@ func (c *Conn) WriteTo(w io.Writer) (int64, error) {
 func source(r io.Reader) (*Conn, io.Reader) {
 	switch r := r.(type) {
 	case *Conn:
-		if spliceable(r.carrier) {
+		if r.spliceable() {
 			return r, r.carrier
 		}
 	case *io.LimitedReader:
-		if src, ok := r.R.(*Conn); ok && spliceable(src.carrier) {
+		if src, ok := r.R.(*Conn); ok && src.spliceable() {
 			return src, &io.LimitedReader{R: src.carrier, N: r.N}
 		}
 	}
@@ -62,10 +62,10 @@ func source(r io.Reader) (*Conn, io.Reader) {
 }
 
 // spliceable tells whether package net lets the kernel copy from the carrier.
-func spliceable(carrier net.Conn) bool {
-	switch carrier.(type) {
+func (c *Conn) spliceable() bool {
+	switch c.carrier.(type) {
 	case *net.TCPConn, *net.UnixConn:
-		return true
+		return !c.shapeable()
 	}
 	return false
 }

@@ -15,6 +15,11 @@
 // that accepts: with a listener on α:1 the first accepted connection is α:2. A port is free again once its
 // listener or connection is closed.
 //
+// # Names
+//
+// A host is dialled by its name. For code that resolves first each name has an address, [HostIP], which Dial and Listen take in
+// its place, and [Host.LookupNetIP] and its sisters look it up. Package vdns has a *net.Resolver.
+//
 // # Going down
 //
 // Closing a connection, listener, host or sub-network interrupts at once whatever is blocked on it, with

@@ -120,9 +120,10 @@ func (h *Host) unbind(s socket, port int) {
 	h.mu.Unlock()
 }
 
-// Dial connects to addr, "host:port"; an empty host is this one. It returns once an Accept has taken the
-// connection, or ctx ends, or something goes down. ctx has no say over the connection after that. The RemoteAddr
-// of the connection is the port that accepted, not the one that was dialled: see the package comment.
+// Dial connects to addr, "host:port"; an empty host is this one, and a name's address ([HostIP]) is as good as the
+// name. It returns once an Accept has taken the connection, or ctx ends, or something goes down. ctx has no say over
+// the connection after that. The RemoteAddr of the connection is the port that accepted, not the one that was
+// dialled: see the package comment.
 //
 // The error is a *net.OpError whose Err is ErrNoHost (in a *RegistryError or *net.AddrError), ErrConnRefused,
 // ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, the error of ctx, or an error of
@@ -165,8 +166,14 @@ func (h *Host) dial(call *dialCall, c *Conn) error {
 		return err
 	}
 	defer call.end()
+	if isIP(call.dst.Host) {
+		if err := h.subnet.nameIP(&call.dst); err != nil {
+			return err
+		}
+	}
 	hostdata, err := h.subnet.registry.Query(call, call.dst.Host)
 	if err == nil {
+		h.subnet.longNames.use(call.dst.Host)
 		var carrier net.Conn
 		var accepted *Addr
 		if carrier, accepted, err = h.dialShaped(call, &c.local, hostdata); err == nil {
@@ -190,8 +197,8 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	return xnet.DialContext(h)(ctx, network, addr)
 }
 
-// Listen starts to listen at laddr, "host:port". The host is this one, or empty. Port 0, or an empty laddr,
-// takes the lowest free port. It does not wait, and ctx has no say over the listener.
+// Listen starts to listen at laddr, "host:port". The host is this one, its address ([HostIP]), or empty. Port 0, or
+// an empty laddr, takes the lowest free port. It does not wait, and ctx has no say over the listener.
 //
 // The error is a *net.OpError whose Err is ErrAddrAlreadyUsed, ErrAddrNoListen for another host's name,
 // ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, or the error of ctx.
@@ -208,6 +215,8 @@ func (h *Host) Listen(ctx context.Context, laddr string) (xnet.Listener, error) 
 	}
 	if a.Host == "" {
 		a.Host = h.name
+	} else if isIP(a.Host) {
+		_ = h.subnet.nameIP(&a) // nobody's address is not this host's either
 	}
 	l := &listener{host: h, addr: a}
 	switch {

@@ -89,7 +89,7 @@ func (l *listener) accept(ctx context.Context) (*Conn, error) {
 		c := l.newConn(d.Value.src)
 		settled := d.Value.settled
 		if settled {
-			c.carrier = c.shape(d.Value.carrier, false)
+			c.carry(d.Value.carrier, false)
 		} else {
 			w = l.take(c, d.Value.carrier, nil)
 		}
@@ -207,7 +207,7 @@ func (h *Host) accept(ctx context.Context, d dial, port int) (*Conn, error) {
 	if w := l.accepts.Pop(); w != nil {
 		c := l.newConn(d.src)
 		if d.settled {
-			c.carrier = c.shape(d.carrier, false)
+			c.carry(d.carrier, false)
 			w.Value.conn = c
 			w.Value.ack <- nil // it has room, so nobody waits with mu held
 		} else {

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/virtnet/virtnet"
 )
@@ -14,35 +17,92 @@ import (
 type spy struct {
 	f         *fake
 	out, back error
+	late      bool // connections are shaped when a test says so
+	shape     func(from, to string)
 	conns     []*spied
 }
 
-func (s *spy) Attach(network string) virtnet.Shaper { return s }
-
-func (s *spy) DialOut(ctx context.Context, src, dst *virtnet.Addr) error {
-	s.f.note(fmt.Sprintf("out %v %v", src, dst))
-	return s.out
+func (s *spy) Attach(n *virtnet.SubNetwork, shape func(from, to string)) virtnet.Shaper {
+	s.shape = shape
+	return s
 }
 
-func (s *spy) DialBack(ctx context.Context, src, dst *virtnet.Addr, dialErr error) error {
+func (s *spy) DialOut(ctx context.Context, src, dst *virtnet.Addr) (uint64, error) {
+	s.f.note(fmt.Sprintf("out %v %v", src, dst))
+	return 7, s.out
+}
+
+func (s *spy) DialBack(ctx context.Context, src, dst *virtnet.Addr, number uint64, dialErr error) error {
+	if number != 7 {
+		s.f.note(fmt.Sprint("number ", number))
+	}
 	s.f.note(fmt.Sprintf("back %v %v %v", src, dst, dialErr))
 	return s.back
 }
 
-func (s *spy) Conn(carrier net.Conn, local, remote *virtnet.Addr, dialled bool) net.Conn {
-	c := &spied{carrier, fmt.Sprintf("%v->%v %v", local, remote, dialled)}
+func (s *spy) Conn(c *virtnet.Conn, dialled bool) (uint64, virtnet.Shaped) {
 	s.f.mu.Lock()
-	s.conns = append(s.conns, c)
+	number := uint64(len(s.conns))
+	s.conns = append(s.conns, &spied{Conn: c.NetConn(), made: fmt.Sprintf("%v->%v %v", c.LocalAddr(), c.RemoteAddr(), dialled)})
 	s.f.mu.Unlock()
-	return c
+	if s.late {
+		return number, nil
+	}
+	return number, s.Shape(c, number)
+}
+
+func (s *spy) Shape(c *virtnet.Conn, number uint64) virtnet.Shaped {
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	s.conns[number].shaped++
+	return s.conns[number]
 }
 
 func (s *spy) Down() { s.f.note("down") }
 
-// spied is a connection that the spy has shaped: it remembers how it was made.
+// spied is what the spy puts before a carrier: it remembers how it was made, and what was written.
 type spied struct {
 	net.Conn
-	made string
+	made   string
+	shaped int // how often
+
+	mu      sync.Mutex
+	written string
+	closed  int
+}
+
+func (c *spied) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written += string(p)
+	return len(p), nil
+}
+
+func (c *spied) Close() error {
+	c.mu.Lock()
+	c.closed++
+	c.mu.Unlock()
+	return c.Conn.Close()
+}
+
+func (c *spied) CloseWrite() error { return errors.New("no half close") }
+
+func (c *spied) Cause(err error, reading bool) error {
+	return fmt.Errorf("%w, reading %v", err, reading)
+}
+
+// find returns the connection that was made so.
+func (s *spy) find(t *testing.T, made string) *spied {
+	t.Helper()
+	s.f.mu.Lock()
+	defer s.f.mu.Unlock()
+	for _, c := range s.conns {
+		if c.made == made {
+			return c
+		}
+	}
+	t.Fatalf("no connection %q", made)
+	return nil
 }
 
 func newSpied(t *testing.T) (*spy, *fake) {
@@ -52,29 +112,77 @@ func newSpied(t *testing.T) (*spy, *fake) {
 	return s, f
 }
 
-// Both ends of a connection run on what the Shaper makes of their carriers, and it knows the addresses that the connection
-// has in the end.
+// Both ends of a connection go through what the Shaper puts before their carriers, and it knows the addresses that the
+// connection has in the end.
 func TestShaperConn(t *testing.T) {
-	_, f := newSpied(t)
+	s, f := newSpied(t)
 	a := f.host("a")
 	_, l := f.listen("b")
 	c, d := f.connect(a, l)
 	f.wantEvents("out a:1 b:1", "back a:1 b:1 <nil>")
 	for _, x := range []struct {
 		conn net.Conn
-		want string
+		made string
 	}{{c, "a:1->b:2 true"}, {d, "b:2->a:1 false"}} {
-		got, ok := x.conn.(*virtnet.Conn).NetConn().(*spied)
-		if !ok || got.made != x.want {
-			t.Errorf("the carrier is %#v, want one shaped as %q", got, x.want)
+		if _, err := x.conn.Write([]byte("hello")); err != nil || s.find(t, x.made).written != "hello" {
+			t.Errorf("%s: Write: %v, and the Shaper gets %q", x.made, err, s.find(t, x.made).written)
 		}
 	}
 	if err := f.SubNetwork.Close(); err != nil {
 		t.Error(err)
 	}
 	f.wantEvents("down", "close engine", "close registry")
-	if _, err := c.Write([]byte("x")); !errors.Is(err, virtnet.ErrNetDown) {
-		t.Errorf("Write after Close: %v", err)
+	for _, x := range s.conns {
+		if x.closed != 1 {
+			t.Errorf("%s is closed %d times", x.made, x.closed)
+		}
+	}
+	if err := c.SetReadDeadline(time.Now()); !errors.Is(err, virtnet.ErrNetDown) {
+		t.Errorf("SetReadDeadline after Close: %v", err)
+	}
+}
+
+// A connection that Conn has nothing for is shaped later: when the Shaper says so, which is for one way between two hosts; when its
+// Writes get a deadline; or when its carrier fails. It is so once, and not when it is closed.
+func TestShaperShape(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		do   func(t *testing.T, s *spy, c net.Conn)
+		want string // how often the dialled and the accepted end are shaped
+	}{
+		{"nothing", func(t *testing.T, s *spy, c net.Conn) {}, "0 0"},
+		{"shape", func(t *testing.T, s *spy, c net.Conn) { s.shape("a", "b"); s.shape("a", "b") }, "1 0"},
+		{"the other way", func(t *testing.T, s *spy, c net.Conn) { s.shape("b", "a") }, "0 1"},
+		{"other hosts", func(t *testing.T, s *spy, c net.Conn) { s.shape("a", "c"); s.shape("c", "a"); s.shape("a", "a") }, "0 0"},
+		{"read deadline", func(t *testing.T, s *spy, c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(time.Hour)) }, "0 0"},
+		{"write deadline", func(t *testing.T, s *spy, c net.Conn) { _ = c.SetDeadline(time.Now().Add(time.Hour)) }, "1 0"},
+		{"failure", func(t *testing.T, s *spy, c net.Conn) {
+			_ = c.(*virtnet.Conn).NetConn().Close()
+			if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), ", reading true") {
+				t.Errorf("Read: %v, want what the Shaper says", err)
+			}
+		}, "1 0"},
+		{"closed", func(t *testing.T, s *spy, c net.Conn) { _ = c.Close(); s.shape("a", "b") }, "0 0"},
+		{"host closed", func(t *testing.T, s *spy, c net.Conn) {
+			_ = s.f.Host("a").Close()
+			s.shape("a", "b")
+			if _, err := c.Read(make([]byte, 1)); !errors.Is(err, virtnet.ErrHostDown) {
+				t.Errorf("Read: %v", err)
+			}
+		}, "0 0"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			s, f := newSpied(t)
+			s.late = true
+			a := f.host("a")
+			_, l := f.listen("b")
+			c, _ := f.connect(a, l)
+			x.do(t, s, c)
+			if got := fmt.Sprint(s.find(t, "a:1->b:2 true").shaped, s.find(t, "b:2->a:1 false").shaped); got != x.want {
+				t.Errorf("shaped %s times, want %s", got, x.want)
+			}
+			_ = c.Close()
+		})
 	}
 }
 

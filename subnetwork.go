@@ -46,6 +46,8 @@ type SubNetwork struct {
 	backlog  int
 	shaper   Shaper // nil without an Emulator
 
+	longNames longNames // for addresses that have a name's hash
+
 	life context.Context // ends when the sub-network goes down
 	kill context.CancelFunc
 	// down is set before life ends and before any socket is shut down, so that whoever is interrupted finds it.
@@ -84,7 +86,7 @@ func (c Config) NewSubNetwork(network string, engine Engine, registry Registry) 
 	}
 	n.leader, _ = engine.(Leader)
 	if c.Emulator != nil {
-		n.shaper = c.Emulator.Attach(network)
+		n.shaper = c.Emulator.Attach(n, n.shapeBetween)
 	}
 	n.life, n.kill = context.WithCancel(context.Background())
 	return n, (*notifier)(n)

@@ -8,30 +8,28 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/virtnet/virtnet"
 )
 
-// conn is one end of a connection, as the core uses it. It shapes what this end sends: as long as the link has no rules and
-// nothing is on the way, a Write goes straight to the carrier; otherwise into a queue (flow.go), from where it is
-// delivered to the carrier when it is due. What this end receives was shaped by the other.
+// conn is what a connection goes through, at one of its ends, from when its link was first asked anything. It shapes what
+// this end sends: as long as the link has no rules and nothing is on the way, a Write goes straight to the carrier;
+// otherwise into a queue (flow.go), from where it is delivered to the carrier when it is due. What this end receives
+// was shaped by the other.
+//
+// Writes that are in the carrier when something is delivered stay there: the carrier lets one come after the other.
 //
 // A conn at rest has no goroutine, no timer and no queue. One that has something on the way has a timer, and one that is
 // delivering has a goroutine, which writes to the carrier and nothing else.
 type conn struct {
-	carrier net.Conn
-	member  *member
-	link    *Link // to the other end
-
-	// Guarded by link.mu.
-	prev, next *conn
-
 	// Constant.
-	number uint64 // on the link, among those of its role
-	role   role
+	carrier       net.Conn
+	member        *member
+	link          *Link // to the other end
+	local, remote *virtnet.Addr
+	number        uint64 // see Link.number
 
-	// direct is how many Writes are straight in the carrier, or about to look whether they may be. Whoever delivers
-	// waits until it is 0; and queued, which is set before that is looked at, keeps others from going there. Both
-	// are atomic because Write looks at them without a lock.
-	direct atomic.Int32
+	// queued is set while there is something that a Write has to go behind. Write looks at it without a lock, so it is atomic.
 	queued atomic.Bool
 
 	mu       sync.Mutex // never held while waiting, or in Read or Write of the carrier. What follows is guarded by it
@@ -39,12 +37,14 @@ type conn struct {
 	finished bool       // the carrier is closed
 	writeEnd bool       // CloseWrite was called, and its end is on the way
 	severed  bool       // nothing is delivered any more
-	late     bool       // the carrier has the write deadline
 	dead     bool       // the carrier has failed: nothing arrives any more, and a Close has nothing to wait for
+	vanished bool       // this end's host has vanished: nothing is delivered but the answer of a later one
+	orphan   bool       // the other's has
+	other    *conn      // the orphan, if this one has vanished
 	out      *flow      // nil until there is something for it
 }
 
-var _ net.Conn = (*conn)(nil)
+var _ virtnet.Shaped = (*conn)(nil)
 
 // role is which end of a connection it is.
 type role uint8
@@ -54,57 +54,42 @@ const (
 	accepter
 )
 
-func newConn(m *member, carrier net.Conn, l *Link, dialled bool) *conn {
-	r := accepter
-	if dialled {
-		r = dialler
-	}
-	c := l.newConn(m, carrier, r)
+func newConn(m *member, core *virtnet.Conn, l *Link, number uint64) *conn {
+	c := &conn{carrier: core.NetConn(), member: m, link: l, number: number}
+	c.local, c.remote = addrOf(core.LocalAddr()), addrOf(core.RemoteAddr())
+	l.add(c)
 	if l.shaped.Load() {
 		c.mu.Lock()
 		c.live()
 		c.mu.Unlock()
 	}
+	if m.net.vanished.Load() {
+		m.net.pair(c)
+	}
 	return c
 }
 
-// NetConn returns the carrier.
-func (c *conn) NetConn() net.Conn { return c.carrier }
-
-func (c *conn) LocalAddr() net.Addr  { return c.carrier.LocalAddr() }
-func (c *conn) RemoteAddr() net.Addr { return c.carrier.RemoteAddr() }
-
-func (c *conn) Read(p []byte) (int, error) {
-	n, err := c.carrier.Read(p)
-	if err != nil {
-		err = c.end(err, true)
-	}
-	return n, err
-}
-
 func (c *conn) Write(p []byte) (int, error) {
-	c.direct.Add(1)
 	if c.link.shaped.Load() || c.queued.Load() {
-		c.leave()
 		return c.send(p)
 	}
 	n, err := c.carrier.Write(p)
-	c.leave()
 	if err != nil {
-		err = c.end(err, false)
+		err = c.Cause(bare(err), false)
 	}
 	return n, err
 }
 
-// leave says that a Write is out of the carrier.
-func (c *conn) leave() {
-	if c.direct.Add(-1) == 0 && c.queued.Load() {
-		c.kick()
+// bare takes the carrier's addresses off an error.
+func bare(err error) error {
+	if oe, ok := err.(*net.OpError); ok {
+		return oe.Err
 	}
+	return err
 }
 
-// end is what an error of the carrier means.
-func (c *conn) end(err error, reading bool) error {
+// Cause is what an error of the carrier means.
+func (c *conn) Cause(err error, reading bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch f := c.out; {
@@ -125,20 +110,20 @@ var past = time.Unix(1, 0)
 
 // Close closes this end. What is on the way still arrives, and then the end.
 func (c *conn) Close() error {
-	crash := c.member.net.crashOf(c.link.from)
+	crash := c.member.net.crashOf(c.local)
+	if crash == crashSilent {
+		c.member.net.abandon([]*conn{c}) // if it is so new that the crash has not found it
+	}
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()
 		return net.ErrClosed
 	}
 	c.closing = true
-	switch crash {
-	case crashReset:
+	if crash == crashReset {
 		c.mu.Unlock()
 		c.reset()
 		return nil
-	case crashSilent:
-		c.sever()
 	}
 	if c.finished {
 		c.mu.Unlock()
@@ -147,21 +132,23 @@ func (c *conn) Close() error {
 	if c.dead || c.member.down.Load() || !c.link.shaped.Load() && !c.queued.Load() {
 		c.finish()
 		c.mu.Unlock()
+		c.forget()
 		return c.carrier.Close()
 	}
 	defer c.mu.Unlock()
-	c.flow().writers.Broadcast()
-	c.put(nil, endClose)
+	if c.vanished {
+		c.flow().drop()
+	} else {
+		c.put(nil, endClose)
+		c.out.writers.Broadcast()
+	}
 	// The carrier stays open for what is on the way, but nobody on this end shall wait in it.
 	_ = c.carrier.SetReadDeadline(past)
-	if c.direct.Load() > 0 {
-		c.late = true
-		_ = c.carrier.SetWriteDeadline(past)
-	}
+	_ = c.carrier.SetWriteDeadline(past)
 	return nil
 }
 
-// finish is called with mu held by who is about to close the carrier.
+// finish is called with mu held by who is about to call forget, and to close the carrier, without it.
 func (c *conn) finish() {
 	c.finished = true
 	if c.out != nil {
@@ -170,7 +157,14 @@ func (c *conn) finish() {
 			c.out.lifetime.Stop()
 		}
 	}
+}
+
+// forget has nobody find the connection any more.
+func (c *conn) forget() {
 	c.link.remove(c)
+	if c.member.net.vanished.Load() {
+		c.member.net.mourn(c)
+	}
 }
 
 // abort ends the connection at once, and what is on the way is lost. close closes the carrier.
@@ -183,6 +177,7 @@ func (c *conn) abort(fault, readFault error, closeCarrier func() error) {
 	c.flow().fault, c.out.readFault = fault, readFault
 	c.finish()
 	c.mu.Unlock()
+	c.forget()
 	_ = closeCarrier()
 }
 
@@ -224,30 +219,6 @@ func (c *conn) CloseWrite() error {
 	return nil
 }
 
-// CloseRead ends reading, at once.
-func (c *conn) CloseRead() error {
-	if hc, ok := c.carrier.(interface{ CloseRead() error }); ok {
-		return hc.CloseRead()
-	}
-	return errors.ErrUnsupported
-}
-
-func (c *conn) SetDeadline(t time.Time) error {
-	if err := c.SetReadDeadline(t); err != nil {
-		return err
-	}
-	return c.SetWriteDeadline(t)
-}
-
-func (c *conn) SetReadDeadline(t time.Time) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return net.ErrClosed
-	}
-	return c.carrier.SetReadDeadline(t)
-}
-
 func (c *conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -257,11 +228,7 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 	f := c.flow()
 	f.deadline = t
 	f.writers.Broadcast()
-	if f.running {
-		return nil // what is delivered has no deadline
-	}
-	c.late = !t.IsZero()
-	return c.carrier.SetWriteDeadline(t)
+	return c.carrier.SetWriteDeadline(t) // for Writes that are in it; what is delivered has no deadline
 }
 
 // live starts the connection's lifetime as the rules have it. It is called with mu held.
@@ -270,7 +237,7 @@ func (c *conn) live() {
 		c.out.lifetime.Stop()
 		c.out.lifetime = nil
 	}
-	if d := c.link.Rules().ResetAfter; d > 0 && !c.finished {
+	if d := c.link.present().ResetAfter; d > 0 && !c.finished {
 		c.flow().lifetime = time.AfterFunc(d, c.reset)
 	}
 }

@@ -1,6 +1,10 @@
 package netem
 
-import "github.com/virtnet/virtnet"
+import (
+	"slices"
+
+	"github.com/virtnet/virtnet"
+)
 
 // crash is how a host goes down.
 type crash uint8
@@ -32,11 +36,6 @@ func (l *Link) Sever() {
 func (c *conn) severNow() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sever()
-}
-
-// sever is called with mu held.
-func (c *conn) sever() {
 	c.severed = true
 	c.queued.Store(true) // from now on nothing goes straight to the carrier
 }
@@ -45,13 +44,19 @@ func (c *conn) sever() {
 // something on the way, its listeners are gone, and its name is free for the host that starts again.
 func (n *Net) Crash(h *virtnet.Host) error { return n.crash(h, crashReset) }
 
-// Vanish closes the host as a power cut does: the other ends of its connections hear nothing of it. What they send is
-// lost, or waits, and they end when they are closed there, by Reset, or with the network.
+// Vanish closes the host as a power cut does: the other ends of its connections hear nothing of it, and what they send is
+// lost. They end when they are closed there, by Reset, or with the network; and once there is a host of that name again,
+// they are reset when they send something, after the latencies of both ways: it does not know them. On a network of several
+// processes this reset is for the connections within this one.
 func (n *Net) Vanish(h *virtnet.Host) error { return n.crash(h, crashSilent) }
 
 func (n *Net) crash(h *virtnet.Host, how crash) error {
+	if how == crashSilent {
+		n.vanished.Store(true)
+	}
+	is := station{h.Network(), h.Name()}
 	n.mu.Lock()
-	n.crashing[h.Name()] = how
+	n.crashing[is] = how
 	n.mu.Unlock()
 	n.crashes.Add(1)
 	var before []*conn // also those that are closed and linger; a host that starts again meanwhile has others
@@ -60,27 +65,39 @@ func (n *Net) crash(h *virtnet.Host, how crash) error {
 			before = append(before, l.conns()...)
 		}
 	}
+	before = slices.DeleteFunc(before, func(c *conn) bool { return c.local.Net != is.network })
+	if how == crashSilent {
+		n.abandon(before)
+	}
 	err := h.Close()
-	for _, c := range before {
-		if how == crashReset {
-			c.reset()
-		} else {
-			c.severNow()
+	if how == crashReset {
+		for _, c := range before {
+			c.crash()
 		}
 	}
 	n.crashes.Add(-1)
 	n.mu.Lock()
-	delete(n.crashing, h.Name())
+	delete(n.crashing, is)
 	n.mu.Unlock()
 	return err
 }
 
-// crashOf tells whether a host is crashing, and how.
-func (n *Net) crashOf(host string) crash {
+// crash resets the connection, unless the host that has crashed is a later one of the same name.
+func (c *conn) crash() {
+	c.mu.Lock()
+	other := c.vanished
+	c.mu.Unlock()
+	if !other {
+		c.reset()
+	}
+}
+
+// crashOf tells whether the host of an address is crashing, and how.
+func (n *Net) crashOf(a *virtnet.Addr) crash {
 	if n.crashes.Load() == 0 {
 		return noCrash
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.crashing[host]
+	return n.crashing[station{a.Net, a.Host}]
 }

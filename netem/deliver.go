@@ -1,6 +1,10 @@
 package netem
 
-import "time"
+import (
+	"errors"
+	"os"
+	"time"
+)
 
 // What is due is delivered to the carrier by a goroutine of its own, for the carrier may let it wait. A conn's lock
 // guards everything; it is held when these are called, but for kick, arrive and deliver.
@@ -18,13 +22,13 @@ func (c *conn) kick() {
 // ready tells whether the first segment may be delivered now; if only time is missing it sets the timer.
 func (c *conn) ready() bool {
 	f := c.out
-	if len(f.queue) == 0 || c.direct.Load() > 0 || c.severed || c.finished {
+	if len(f.queue) == 0 || c.severed || c.finished || c.vanished && !c.closing {
 		return false
 	}
 	if f.steps > 0 {
 		return true
 	}
-	if !c.link.isOpen() {
+	if f.queue[0].slotless || !c.link.isOpen() {
 		return false
 	}
 	d := time.Until(f.queue[0].due)
@@ -65,22 +69,21 @@ func (c *conn) deliver() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	f := c.out
-	if c.late {
-		c.late = false
-		_ = c.carrier.SetWriteDeadline(time.Time{})
-	}
 	for c.ready() {
 		s := f.queue[0]
 		f.steps = max(f.steps-1, 0)
 		f.busy = true
 		data, fault := c.limit(s.data)
+		orphan, other := c.orphan, c.other
 		c.mu.Unlock()
 		var err error
 		switch {
-		case s.end == noEnd && len(data) > 0:
-			_, err = c.carrier.Write(data)
-		case s.end == endWrite:
-			err = c.carrier.(interface{ CloseWrite() error }).CloseWrite()
+		case s.end == endReset:
+			other.reset()
+		case orphan:
+			c.member.net.lost(c)
+		default:
+			err = c.hand(s.end, data)
 		}
 		if err == nil && fault != nil {
 			fault()
@@ -102,13 +105,29 @@ func (c *conn) deliver() {
 	}
 }
 
+// hand gives something to the carrier. It is called without the lock.
+func (c *conn) hand(end ending, data []byte) error {
+	if end == endWrite {
+		return c.carrier.(interface{ CloseWrite() error }).CloseWrite()
+	}
+	for len(data) > 0 {
+		n, err := c.carrier.Write(data)
+		data = data[n:]
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			// It was for Writes that were in the carrier before.
+			err = c.carrier.SetWriteDeadline(time.Time{})
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // limit returns what of data the connection may still deliver, and what to do then, if that is all.
 func (c *conn) limit(data []byte) ([]byte, func()) {
 	f := c.out
-	l := c.link
-	l.mu.Lock()
-	r := l.rules
-	l.mu.Unlock()
+	r := c.link.present()
 	if f.counted != r {
 		f.counted, f.passed = r, 0
 	}
@@ -133,11 +152,12 @@ func (c *conn) broke(err error) {
 	}
 	if !c.closing {
 		c.out.drop()
-		c.queued.Store(false)
+		c.queued.Store(c.orphan)
 		return
 	}
 	c.finish()
 	c.mu.Unlock()
+	c.forget()
 	_ = c.carrier.Close()
 	c.mu.Lock()
 }
@@ -152,8 +172,7 @@ func (c *conn) rest() {
 		}
 	}
 	if !c.out.deadline.IsZero() {
-		c.late = true
 		_ = c.carrier.SetWriteDeadline(c.out.deadline)
 	}
-	c.queued.Store(false)
+	c.queued.Store(c.orphan)
 }

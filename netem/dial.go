@@ -12,7 +12,7 @@ import (
 type dialQueue struct{ queue.Queue[waitingDial] }
 
 type waitingDial struct {
-	order uint64
+	since time.Time
 	pass  chan struct{} // closed when it may pass
 }
 
@@ -31,39 +31,42 @@ func (q *dialQueue) passFirst() bool {
 	return true
 }
 
-func (m *member) DialOut(ctx context.Context, src, dst *virtnet.Addr) error {
+func (m *member) DialOut(ctx context.Context, src, dst *virtnet.Addr) (uint64, error) {
+	if m.net.vanished.Load() {
+		m.net.abandonedBy(src, nil) // the port is a new connection's
+	}
 	if !m.net.shaping.Load() {
-		return nil
+		return 0, nil
 	}
 	l := m.net.Link(src.Host, dst.Host)
-	d, fault := l.dial()
+	number, d, fault := l.dial(src.Port)
 	switch fault {
 	case DialDiscard:
 		<-ctx.Done()
-		return ctx.Err()
+		return 0, ctx.Err()
 	case DialRefuse:
 		if err := l.passage(ctx, d); err != nil {
-			return err
+			return 0, err
 		}
 		back := m.net.Link(dst.Host, src.Host)
-		if err := back.passage(ctx, back.answer()); err != nil {
-			return err
+		if err := back.passage(ctx, back.answer(number)); err != nil {
+			return 0, err
 		}
-		return virtnet.ErrConnRefused
+		return 0, virtnet.ErrConnRefused
 	}
-	return l.passage(ctx, d)
+	return number, l.passage(ctx, d)
 }
 
-func (m *member) DialBack(ctx context.Context, src, dst *virtnet.Addr, dialErr error) error {
+func (m *member) DialBack(ctx context.Context, src, dst *virtnet.Addr, number uint64, dialErr error) error {
 	if !m.net.shaping.Load() || ctx.Err() != nil {
 		return nil
 	}
 	l := m.net.Link(dst.Host, src.Host)
-	return l.passage(ctx, l.answer())
+	return l.passage(ctx, l.answer(number))
 }
 
-// dial returns how long the next dial takes on this way, and what happens to it.
-func (l *Link) dial() (time.Duration, DialFault) {
+// dial takes note of a dial from a port. It returns the dial's number, how long it takes on this way, and what happens to it.
+func (l *Link) dial(port int) (number uint64, _ time.Duration, _ DialFault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fault := l.rules.Dial
@@ -73,20 +76,34 @@ func (l *Link) dial() (time.Duration, DialFault) {
 		}
 		l.dialFaults++
 	}
-	return l.handshake(dialler), fault
+	number = l.handshakes
+	l.handshakes++
+	if l.dialled == nil {
+		l.dialled = make(map[int]uint64)
+	}
+	l.dialled[port] = number
+	return number, l.handshake(dialler, number), fault
 }
 
-// answer returns how long the answer to a dial takes on this way.
-func (l *Link) answer() time.Duration {
+// dialFrom returns the number of the last dial from a port, if there were rules then.
+func (l *Link) dialFrom(port int) (number uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.handshake(accepter)
+	number, ok = l.dialled[port]
+	return number, ok
+}
+
+// answer returns how long the answer to a dial takes on this way. It has the dial's number, because dials that were held
+// are answered in no order.
+func (l *Link) answer(number uint64) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.handshake(accepter, number)
 }
 
 // handshake draws the time of a segment that belongs to a dial. It is called with mu held.
-func (l *Link) handshake(r role) time.Duration {
-	s := l.rand.sub(^uint64(0)).sub(forDial).sub(2*l.handshakes[r] + uint64(r))
-	l.handshakes[r]++
+func (l *Link) handshake(r role, number uint64) time.Duration {
+	s := l.rand.sub(^uint64(0)).sub(forDial).sub(2*number + uint64(r))
 	return l.rules.Latency.at(s.uniform(0)) + stall(l.rules, s.sub(forLoss))
 }
 
@@ -102,12 +119,11 @@ func (l *Link) passage(ctx context.Context, d time.Duration) error {
 		}
 	}
 	l.mu.Lock()
-	if l.open() {
+	if l.passes() {
 		l.mu.Unlock()
 		return nil
 	}
-	l.order++
-	w := &queue.Item[waitingDial]{Value: waitingDial{l.order, make(chan struct{})}}
+	w := &queue.Item[waitingDial]{Value: waitingDial{time.Now(), make(chan struct{})}}
 	l.dials.Push(w)
 	l.mu.Unlock()
 	select {

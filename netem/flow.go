@@ -2,6 +2,7 @@ package netem
 
 import (
 	"math"
+	"math/bits"
 	"net"
 	"os"
 	"sync"
@@ -39,10 +40,12 @@ type segment struct {
 	data  []byte
 	end   ending
 	index uint64
-	order uint64 // on the link
 	sent  time.Time
 	due   time.Time
 	u     float64 // which share of all latencies is shorter
+
+	slotless bool      // it waits for the link to say when it leaves; due means nothing yet
+	from     time.Time // when that may be
 }
 
 // manySegments is how many segments a connection may have on the way beyond those that its window has room for.
@@ -54,6 +57,7 @@ const (
 	noEnd ending = iota
 	endWrite
 	endClose
+	endReset // of a host that started again, which does not know the connection
 )
 
 // flow returns the flow, which it makes if need be. It is called with mu held, as all here but send, wake
@@ -80,6 +84,9 @@ func (c *conn) send(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, c.writeErr()
 	}
+	if f.fault == nil && !c.orphan {
+		f.fault = c.probe() // the other's end may have come since the last segment was delivered
+	}
 	f.writing = true
 	defer func() { f.writing = false; f.writers.Broadcast() }()
 	for n := 0; ; {
@@ -89,7 +96,7 @@ func (c *conn) send(p []byte) (int, error) {
 		if n == len(p) {
 			return n, nil
 		}
-		r := c.link.Rules()
+		r := c.link.present()
 		k := min(len(p)-n, r.slice())
 		// The second bound is for the memory of programs that write single bytes.
 		if f.bytes > 0 && (f.bytes+k > r.window() || len(f.queue) >= manySegments+r.window()/r.slice()) {
@@ -138,22 +145,41 @@ func (c *conn) wake() {
 // put puts a segment on the way.
 func (c *conn) put(data []byte, end ending) {
 	f := c.flow()
-	now := time.Now()
-	d := c.link.depart(len(data), now)
-	s := segment{data: data, end: end, index: f.index, order: d.order, sent: now}
-	s.u = f.draw(c.stream(forLatency).uniform(s.index), d.rules.Correlation)
+	r := c.link.present()
+	s := segment{data: data, end: end, index: f.index, sent: time.Now()}
+	s.u = f.draw(c.stream(forLatency).uniform(s.index), r.Correlation)
 	f.index++
-	s.due = c.arrival(&s, d)
-	f.last = s.due
 	f.queue = append(f.queue, s)
 	f.bytes += len(data)
+	if c.depart(len(f.queue)-1, r, s.sent) {
+		c.link.awaitSlot(c)
+	}
 	c.queued.Store(true)
 	c.start()
 }
 
+// depart has a segment of the queue leave at a time, or, if the link has a Bandwidth, wait for its slot from then on. It
+// tells whether it waits. An end needs no slot, but stays behind data that does.
+func (c *conn) depart(i int, r *Rules, at time.Time) (waits bool) {
+	s := &c.out.queue[i]
+	if r.Bandwidth > 0 && (len(s.data) > 0 || i > 0 && c.out.queue[i-1].slotless) {
+		s.slotless, s.from = true, at
+		return true
+	}
+	c.leave(s, r, at)
+	return false
+}
+
+// leave has a segment leave at a time.
+func (c *conn) leave(s *segment, r *Rules, at time.Time) {
+	s.slotless = false
+	s.due = c.arrival(s, r, at)
+	c.out.last = s.due
+}
+
 // stream returns where the connection's random numbers for something come from.
 func (c *conn) stream(purpose uint64) stream {
-	return c.link.rand.sub(2*c.number + uint64(c.role)).sub(purpose)
+	return c.link.rand.sub(bits.RotateLeft64(c.number, 1)).sub(purpose)
 }
 
 // draw returns the latency's place in its distribution: u if it has nothing to do with the last.
@@ -171,10 +197,10 @@ func (f *flow) draw(u, correlation float64) float64 {
 }
 
 // arrival tells when a segment that leaves so is due.
-func (c *conn) arrival(s *segment, d departure) time.Time {
-	at := d.sent.Add(d.rules.Latency.at(s.u)).Add(stall(d.rules, c.stream(forLoss).sub(s.index)))
-	if s.end != noEnd {
-		at = at.Add(d.rules.CloseDelay)
+func (c *conn) arrival(s *segment, r *Rules, at time.Time) time.Time {
+	at = at.Add(r.Latency.at(s.u)).Add(stall(r, c.stream(forLoss).sub(s.index)))
+	if s.end == endWrite || s.end == endClose {
+		at = at.Add(r.CloseDelay)
 	}
 	if at.Before(c.out.last) {
 		return c.out.last
@@ -200,7 +226,7 @@ func stall(r *Rules, from stream) time.Duration {
 }
 
 // reschedule has what is on the way arrive as the rules are now.
-func (c *conn) reschedule() {
+func (c *conn) reschedule(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.live()
@@ -209,16 +235,17 @@ func (c *conn) reschedule() {
 		return
 	}
 	f.last = time.Time{}
-	now := time.Now()
+	r := c.link.present()
+	waits := false
 	for i := range f.queue {
-		s := &f.queue[i]
-		from := s.sent
-		if c.link.Rules().Bandwidth > 0 {
-			from = now
+		at := f.queue[i].sent
+		if r.Bandwidth > 0 {
+			at = now
 		}
-		d := c.link.depart(len(s.data), from)
-		s.due = c.arrival(s, d)
-		f.last = s.due
+		waits = c.depart(i, r, at) || waits
+	}
+	if waits {
+		c.link.awaitSlot(c)
 	}
 }
 

@@ -1,10 +1,14 @@
 package netem
 
 import (
-	"net"
+	"cmp"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/virtnet/virtnet"
 )
 
 // A Link is the way from one host to another, in that direction: everything that one sends to the other passes it,
@@ -20,6 +24,15 @@ type Link struct {
 	// with mu held.
 	shaped atomic.Bool
 
+	// connections is how many were made so far, by role: what the two hosts do at one instant has no order.
+	connections [2]atomic.Uint64
+
+	// A link that nobody has asked anything of knows its connections by number only: a list of them would be most of what a
+	// Net without rules costs a dial. adopt gets them from the core, once; from when listed is true each new one is
+	// in open.
+	adopt  sync.Once
+	listed atomic.Bool
+
 	// mu is the innermost lock but for those of carriers: it is taken with a conn's held. Never held while waiting.
 	mu    sync.Mutex
 	own   bool // the rules were set for this link, and are not the network's
@@ -29,13 +42,16 @@ type Link struct {
 	parts int // partitions that cut the link
 	dials dialQueue
 
-	connections [2]uint64 // made so far, by role: what the two hosts do at one instant has no order
-	handshakes  [2]uint64 // dials, and answers to dials, so far
-	dialFaults  int       // dials that the present rules have done something to
-	busy        time.Time // until when the link sends what it has taken, if there is a Bandwidth
-	order       uint64    // the number of the last thing that was put on the way
-	first, last *conn     // those that are not closed, oldest first
-	spare       []conn    // not used yet
+	handshakes uint64         // dials so far
+	dialled    map[int]uint64 // the number of the last one from each port
+	dialFaults int            // dials that the present rules have done something to
+	open       map[*conn]struct{}
+	waiting    map[*conn]struct{} // those that have segments without a slot; see slots.go
+	giving     bool               // the timer for that is set
+
+	// slots is taken before a conn's lock. It guards busy.
+	slots sync.Mutex
+	busy  time.Time // until when the link sends what it has taken, if there is a Bandwidth
 }
 
 // From returns the name of the host that sends.
@@ -56,17 +72,13 @@ func (l *Link) Set(r Rules) error {
 }
 
 // Rules returns the rules that hold.
-func (l *Link) Rules() Rules {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return *l.rules
-}
+func (l *Link) Rules() Rules { return *l.present() }
 
-// inherit sets the network's rules where the link has none of its own. It is called with net.mu held.
-func (l *Link) inherit(r *Rules) {
+// inherit sets the network's rules where the link has none of its own.
+func (l *Link) inherit() {
 	l.change(func() {
 		if !l.own {
-			l.rules = r
+			l.rules = l.net.defaults
 		}
 	})
 }
@@ -74,10 +86,7 @@ func (l *Link) inherit(r *Rules) {
 // Clear takes the link's own rules back, so that it has those of the network again, and the hold and the cut.
 // What was held arrives, unless a partition keeps it.
 func (l *Link) Clear() {
-	l.net.mu.Lock()
-	r := l.net.defaults
-	l.change(func() { l.own, l.rules, l.held, l.cut = false, r, false, false })
-	l.net.mu.Unlock()
+	l.change(func() { l.own, l.rules, l.held, l.cut = false, l.net.defaults, false, false })
 }
 
 // Hold keeps everything from arriving from now on, until Release.
@@ -93,108 +102,93 @@ func (l *Link) Cut() { l.change(func() { l.cut = true }) }
 // Mend ends Cut.
 func (l *Link) Mend() { l.change(func() { l.cut = false }) }
 
-// change changes the link's state by f, and has what is on the way arrive as that is now.
+// change changes the link's state by f, with net.mu and mu held, and has what is on the way arrive as that is now.
 func (l *Link) change(f func()) {
 	l.net.shaping.Store(true)
+	l.net.mu.Lock()
 	l.mu.Lock()
 	before := l.rules
 	f()
 	other := before != l.rules
 	if other {
-		l.dialFaults, l.busy = 0, time.Time{}
+		l.dialFaults = 0
 	}
-	l.shaped.Store(!l.open() || *l.rules != Rules{})
-	if l.open() {
+	l.shaped.Store(!l.passes() || *l.rules != Rules{})
+	if l.passes() {
 		l.dials.passAll()
 	}
 	l.mu.Unlock()
-	for _, c := range l.conns() {
-		if other {
-			c.reschedule()
-		}
+	l.net.mu.Unlock()
+	conns := l.conns()
+	if other {
+		l.reschedule(conns)
+	}
+	for _, c := range conns {
 		c.kick()
 	}
 }
 
-// open tells whether anything passes. It is called with mu held.
-func (l *Link) open() bool { return !l.held && !l.cut && l.parts == 0 }
+// passes tells whether anything passes. It is called with mu held.
+func (l *Link) passes() bool { return !l.held && !l.cut && l.parts == 0 }
 
 func (l *Link) isOpen() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.open()
+	return l.passes()
 }
 
-// conns returns the connections, oldest first.
+// conns returns the connections, in the order of their numbers.
 func (l *Link) conns() []*conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []*conn
-	for c := l.first; c != nil; c = c.next {
-		all = append(all, c)
-	}
-	return all
+	l.adopt.Do(func() {
+		l.listed.Store(true)
+		for _, m := range l.net.allMembers() {
+			m.shape(l.from, l.to)
+		}
+	})
+	return l.known()
 }
 
-// slab is how many conns are made in one piece: allocating each alone is most of what a Net without rules would cost a
-// dial. One that stays open keeps the memory of the others.
-const slab = 8
-
-// newConn returns a new connection of the link's.
-func (l *Link) newConn(m *member, carrier net.Conn, role role) *conn {
+// known is conns for a link that may have others, which nothing has happened to.
+func (l *Link) known() []*conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.spare) == 0 {
-		l.spare = make([]conn, slab)
-	}
-	c := &l.spare[0]
-	l.spare = l.spare[1:]
-	c.carrier, c.member, c.link = carrier, m, l
-	c.role, c.number = role, l.connections[role]
-	l.connections[role]++
-	c.prev, l.last = l.last, c
-	if c.prev == nil {
-		l.first = c
-	} else {
-		c.prev.next = c
-	}
-	return c
+	return slices.SortedFunc(maps.Keys(l.open), func(a, b *conn) int { return cmp.Compare(a.number, b.number) })
 }
 
-// remove forgets c, once.
+// number returns the number of a new connection: those that the sending host has dialled come first, and then those that
+// it has accepted. If there were rules when it was dialled it has the number of its dial: dials that a partition has kept
+// make their connections at the instant at which it is healed, in any order. Otherwise connections are counted.
+func (l *Link) number(dialled bool, local, remote *virtnet.Addr) uint64 {
+	r, from, port := dialler, l, local.Port
+	if !dialled {
+		r, from, port = accepter, l.net.Link(l.to, l.from), remote.Port
+	}
+	if l.net.shaping.Load() {
+		if n, ok := from.dialFrom(port); ok {
+			return uint64(r)<<63 | 1<<62 | n
+		}
+	}
+	return uint64(r)<<63 | (l.connections[r].Add(1) - 1)
+}
+
+func (l *Link) add(c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = make(map[*conn]struct{})
+	}
+	l.open[c] = struct{}{}
+}
+
 func (l *Link) remove(c *conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if c.prev == nil {
-		l.first = c.next
-	} else {
-		c.prev.next = c.next
-	}
-	if c.next == nil {
-		l.last = c.prev
-	} else {
-		c.next.prev = c.prev
-	}
+	delete(l.open, c)
 }
 
-// departure is what the link says of something that is put on the way.
-type departure struct {
-	sent  time.Time // when the last byte of it has left
-	order uint64    // its number on the link
-	rules *Rules
-}
-
-// depart puts n bytes on the way that are sent at a time.
-func (l *Link) depart(n int, at time.Time) departure {
+// present returns the rules that hold, which nobody changes.
+func (l *Link) present() *Rules {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.order++
-	if bw := l.rules.Bandwidth; bw > 0 && n > 0 {
-		if l.busy.Before(at) {
-			l.busy = at
-		}
-		l.busy = l.busy.Add(time.Duration(float64(n) / float64(bw) * float64(time.Second)))
-		at = l.busy
-	}
-	return departure{at, l.order, l.rules}
+	return l.rules
 }

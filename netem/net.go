@@ -26,21 +26,27 @@ type Net struct {
 	seed uint64
 
 	// shaping tells that there was a rule for something: until then dials do not look for their links.
-	shaping atomic.Bool
-	crashes atomic.Int32 // hosts that are crashing now
+	shaping  atomic.Bool
+	crashes  atomic.Int32 // hosts that are crashing now
+	vanished atomic.Bool  // a host has vanished, at some time
 
 	// recent has links that were looked up lately, by a hash of their names: dials between the same hosts need no lock.
 	recent [256]atomic.Pointer[Link]
 
 	mu       sync.Mutex // taken before any other lock of the package
 	defaults *Rules
-	crashing map[string]crash
+	crashing map[station]crash
 	splits   []*Partition // those not healed
 	swizzles uint64
 	links    map[pair]*Link
+	members  []*member              // those of the sub-networks that are not down
+	orphaned map[virtnet.Addr]*conn // see vanish.go
 }
 
 type pair struct{ from, to string }
+
+// station is a host of one of the networks that have the Net.
+type station struct{ network, host string }
 
 var _ virtnet.Emulator = (*Net)(nil)
 
@@ -49,8 +55,13 @@ func New(seed uint64) *Net { return Config{Seed: seed}.New() }
 
 // New makes a Net with these settings.
 func (c Config) New() *Net {
-	n := &Net{seed: c.Seed, defaults: new(Rules), crashing: make(map[string]crash), links: make(map[pair]*Link)}
-	return n
+	return &Net{
+		seed:     c.Seed,
+		defaults: new(Rules),
+		crashing: make(map[station]crash),
+		links:    make(map[pair]*Link),
+		orphaned: make(map[virtnet.Addr]*conn),
+	}
 }
 
 // Seed returns the seed.
@@ -72,7 +83,7 @@ func (n *Net) Link(from, to string) *Link {
 				l.parts++
 			}
 		}
-		l.shaped.Store(!l.open() || *l.rules != Rules{})
+		l.shaped.Store(!l.passes() || *l.rules != Rules{})
 		n.links[pair{from, to}] = l
 	}
 	slot.Store(l)
@@ -118,37 +129,79 @@ func (n *Net) SetAll(r Rules) error {
 	}
 	n.shaping.Store(true)
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	n.defaults = &r
-	for _, l := range n.allLocked() {
-		l.inherit(&r)
+	links := n.allLocked()
+	n.mu.Unlock()
+	for _, l := range links {
+		l.inherit()
 	}
 	return nil
 }
 
 // Attach is for the network that has the Net as its Emulator.
-func (n *Net) Attach(network string) virtnet.Shaper { return &member{net: n} }
+func (n *Net) Attach(subnet *virtnet.SubNetwork, shape func(from, to string)) virtnet.Shaper {
+	m := &member{net: n, subnet: subnet, shape: shape}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.members = append(n.members, m)
+	return m
+}
+
+func (n *Net) allMembers() []*member {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.members)
+}
+
+// up tells whether a host is there, on a network.
+func (n *Net) up(network, host string) bool {
+	return slices.ContainsFunc(n.allMembers(), func(m *member) bool {
+		return m.subnet.Network() == network && m.subnet.Host(host) != nil
+	})
+}
 
 // member is the Shaper of one sub-network.
 type member struct {
-	net  *Net
-	down atomic.Bool // set before the connections are aborted, so that who closes one later does it at once
+	net    *Net
+	subnet *virtnet.SubNetwork
+	shape  func(from, to string) // has Shape called for connections that are there
+	down   atomic.Bool           // set before the connections are aborted, so that who closes one later does it at once
 }
 
 var _ virtnet.Shaper = (*member)(nil)
 
-func (m *member) Conn(carrier net.Conn, local, remote *virtnet.Addr, dialled bool) net.Conn {
-	return newConn(m, carrier, m.net.Link(local.Host, remote.Host), dialled)
+// Conn counts a new connection. It is shaped at once if the link is asked anything, or the host crashes just now.
+func (m *member) Conn(c *virtnet.Conn, dialled bool) (uint64, virtnet.Shaped) {
+	local, remote := addrOf(c.LocalAddr()), addrOf(c.RemoteAddr())
+	l := m.net.Link(local.Host, remote.Host)
+	number := l.number(dialled, local, remote)
+	if !dialled && m.net.vanished.Load() {
+		m.net.abandonedBy(local, nil) // this connection is another
+	}
+	if l.listed.Load() || l.shaped.Load() || m.net.crashes.Load() > 0 || m.net.vanished.Load() {
+		return number, newConn(m, c, l, number)
+	}
+	return number, nil
+}
+
+func (m *member) Shape(c *virtnet.Conn, number uint64) virtnet.Shaped {
+	return newConn(m, c, m.net.Link(addrOf(c.LocalAddr()).Host, addrOf(c.RemoteAddr()).Host), number)
 }
 
 // Down aborts what the sub-network's connections have left on the way.
 func (m *member) Down() {
 	m.down.Store(true)
-	for _, l := range m.net.all() {
-		for _, c := range l.conns() {
+	n := m.net
+	n.mu.Lock()
+	n.members = slices.DeleteFunc(n.members, func(other *member) bool { return other == m })
+	n.mu.Unlock()
+	for _, l := range n.all() {
+		for _, c := range l.known() {
 			if c.member == m {
 				c.abort(net.ErrClosed, net.ErrClosed, c.carrier.Close)
 			}
 		}
 	}
 }
+
+func addrOf(a net.Addr) *virtnet.Addr { return a.(*virtnet.Addr) }

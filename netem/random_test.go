@@ -3,43 +3,33 @@ package netem_test
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/virtnet/virtnet/netem"
+	"github.com/virtnet/virtnet/netem/netemtest"
 	"github.com/virtnet/virtnet/pipenet"
 )
-
-var seed = flag.Uint64("seed", 0, "run the random test with this seed only")
 
 // TestRandom has connections send in both directions while rules, holds, cuts and partitions come and go at random.
 // Whatever they are, every byte arrives, once and in order, and then the end.
 func TestRandom(t *testing.T) {
-	first, last := uint64(1), uint64(150)
+	seeds := 150
 	if testing.Short() {
-		last = 30
+		seeds = 30
 	}
-	if *seed != 0 {
-		first, last = *seed, *seed
-	}
-	for s := first; s <= last && !t.Failed(); s++ {
-		synctest.Test(t, func(t *testing.T) { random(t, s) })
-		if t.Failed() {
-			t.Logf("repeat with -run=TestRandom -seed=%d", s)
-		}
-	}
+	netemtest.Run(t, seeds, random)
 }
 
-func random(t *testing.T, seed uint64) {
+func random(t *testing.T, em *netem.Net) {
+	seed := em.Seed()
 	rnd := rand.New(rand.NewPCG(seed, 0))
-	w := &world{T: t, em: netem.New(seed), ctx: t.Context()}
+	w := &world{T: t, em: em, ctx: t.Context()}
 	w.net = pipenet.Config{Emulator: w.em, Buffer: []int{0, 0, 1, 1000, -1}[rnd.IntN(5)]}.New("test")
 	defer w.net.Close()
 	hosts := []string{"α", "β", "γ"}
@@ -83,7 +73,7 @@ func random(t *testing.T, seed uint64) {
 	for _, a := range hosts {
 		for _, b := range hosts {
 			if s := w.em.Link(a, b).State(); s.Bytes != 0 || s.Segments != 0 {
-				t.Errorf("seed %d: in the end there are %+v from %s to %s", seed, s, a, b)
+				t.Errorf("in the end there are %+v from %s to %s", s, a, b)
 			}
 		}
 	}
@@ -197,43 +187,41 @@ func place(at int) byte { return byte(at ^ at>>8*7 ^ at>>16*13) }
 // Connections that are made and closed, at random, while hosts crash: the program sees errors it knows, and in the end
 // there is nothing left.
 func TestRandomCrashes(t *testing.T) {
-	for seed := range uint64(20) {
-		synctest.Test(t, func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 1))
-			em := netem.New(seed)
-			n := pipenet.Config{Emulator: em}.New("test")
-			if err := em.SetAll(netem.Rules{Latency: netem.Exponential(10 * ms), Loss: 0.05}); err != nil {
-				t.Fatal(err)
+	netemtest.Run(t, 20, func(t *testing.T, em *netem.Net) {
+		seed := em.Seed()
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		n := pipenet.Config{Emulator: em}.New("test")
+		if err := em.SetAll(netem.Rules{Latency: netem.Exponential(10 * ms), Loss: 0.05}); err != nil {
+			t.Fatal(err)
+		}
+		var hosts sync.WaitGroup
+		ctx, cancel := context.WithCancel(t.Context())
+		for i := range 4 {
+			rnd := rand.New(rand.NewPCG(seed, rnd.Uint64()))
+			hosts.Go(func() { clientHost(ctx, t, n, fmt.Sprint("h", i), rnd) })
+		}
+		for range 100 {
+			time.Sleep(time.Duration(rnd.IntN(int(100 * ms))))
+			h := n.Host(fmt.Sprint("h", rnd.IntN(4)))
+			if rnd.IntN(3) == 0 {
+				_ = em.Vanish(h)
+			} else {
+				_ = em.Crash(h)
 			}
-			var hosts sync.WaitGroup
-			ctx, cancel := context.WithCancel(t.Context())
-			for i := range 4 {
-				rnd := rand.New(rand.NewPCG(seed, rnd.Uint64()))
-				hosts.Go(func() { clientHost(ctx, t, n, fmt.Sprint("h", i), rnd) })
-			}
-			for range 100 {
-				time.Sleep(time.Duration(rnd.IntN(int(100 * ms))))
-				h := n.Host(fmt.Sprint("h", rnd.IntN(4)))
-				if rnd.IntN(3) == 0 {
-					_ = em.Vanish(h)
-				} else {
-					_ = em.Crash(h)
+		}
+		cancel()
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+		hosts.Wait()
+		for i := range 4 {
+			for j := range 4 {
+				if s := em.Link(fmt.Sprint("h", i), fmt.Sprint("h", j)).State(); s != (netem.State{}) {
+					t.Errorf("h%d to h%d: %+v are left", i, j, s)
 				}
 			}
-			cancel()
-			if err := n.Close(); err != nil {
-				t.Error(err)
-			}
-			hosts.Wait()
-			for i := range 4 {
-				for j := range 4 {
-					if s := em.Link(fmt.Sprint("h", i), fmt.Sprint("h", j)).State(); s != (netem.State{}) {
-						t.Errorf("seed %d: h%d to h%d: %+v are left", seed, i, j, s)
-					}
-				}
-			}
-		})
-	}
+		}
+	})
 }
 
 // clientHost is a host that starts again whenever it has crashed: it listens, echoes, and talks to others.

@@ -1,18 +1,21 @@
 package netem
 
+import "time"
+
 // Step lets the one thing pass that has been on the way longest, though the link is held or cut: a segment, the end of a
 // connection, or a dial. It does not wait for the other end to take it, nor for the latency. It tells whether
-// there was anything. What two goroutines sent at the same instant has no particular order.
+// there was anything. Of what was sent at the same instant dials are first, and then the connections that the sending host
+// has dialled, and that it has accepted, the oldest first.
 func (l *Link) Step() bool {
 	var next *conn
-	var least uint64
-	for _, c := range l.conns() {
-		if order, ok := c.head(); ok && (next == nil || order < least) {
-			next, least = c, order
+	var first time.Time
+	for _, c := range l.conns() { // in the order that holds within an instant
+		if sent, ok := c.head(); ok && (next == nil || sent.Before(first)) {
+			next, first = c, sent
 		}
 	}
 	l.mu.Lock()
-	if it := l.dials.First(); it != nil && (next == nil || it.Value.order < least) {
+	if it := l.dials.First(); it != nil && (next == nil || !it.Value.since.After(first)) {
 		l.dials.passFirst()
 		l.mu.Unlock()
 		return true
@@ -21,15 +24,15 @@ func (l *Link) Step() bool {
 	return next != nil && next.step()
 }
 
-// head returns the number on the link of what a step would deliver.
-func (c *conn) head() (order uint64, ok bool) {
+// head tells when that was sent which a step would deliver.
+func (c *conn) head() (sent time.Time, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i, ok := c.waiting()
 	if !ok {
-		return 0, false
+		return time.Time{}, false
 	}
-	return c.out.queue[i].order, true
+	return c.out.queue[i].sent, true
 }
 
 // waiting returns which segment of the queue is the first that nothing has let pass yet. It is called with mu held.
@@ -58,7 +61,7 @@ func (c *conn) step() bool {
 
 // A State is what there is on a link at one instant.
 type State struct {
-	Conns    int  // connections whose end at the sending host is open, or that have something on the way
+	Conns    int  // connections whose end at the sending host is open, has vanished, or has something on the way
 	Segments int  // on the way, those that a reader keeps waiting included; ends count as one
 	Bytes    int  // in them
 	Dials    int  // that wait for the link to open

@@ -2,6 +2,9 @@ package virtnettest
 
 import (
 	"errors"
+	"net"
+	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,6 +35,10 @@ var nameClauses = []clause{{
 	name: "HostLookup",
 	why:  "SubNetwork.Host is the host that NewHost made on this sub-network, and nil for hosts of other sub-networks and unknown ones",
 	run:  testHostLookup,
+}, {
+	name: "Lookup",
+	why:  "Host.LookupHost has virtnet.HostIP of every host of the network, LookupAddr the name, and the address can be dialled and listened at in place of the name, by hosts of other sub-networks too; what nobody has is not found. The core does it by the registry's Query",
+	run:  testLookup,
 }}
 
 func testValidNames(w *world) {
@@ -177,5 +184,49 @@ func testHostLookup(w *world) {
 	}
 	if a.Name() != "α" || a.Network() != w.network() || b.Network() != w.network() {
 		w.Errorf("host %q on %q and %q on %q, want α and β on %q", a.Name(), a.Network(), b.Name(), b.Network(), w.network())
+	}
+}
+
+func testLookup(w *world) {
+	a := w.host(0, "α")
+	for _, name := range []string{"β", "two words", "B", "exactly-14-oct", strings.Repeat("n", 253), "α -and-more-than-fits"} {
+		b := w.host(1, name)
+		ip := virtnet.HostIP(name)
+		if got, err := a.LookupHost(w.ctx, name); err != nil || !slices.Equal(got, []string{ip.String()}) {
+			w.Errorf("LookupHost(%.40q) = %v, %v, want %s", name, got, err, ip)
+		}
+		if got, err := a.LookupNetIP(w.ctx, "ip", name); err != nil || !slices.Equal(got, []netip.Addr{ip}) {
+			w.Errorf("LookupNetIP(%.40q) = %v, %v, want %s", name, got, err, ip)
+		}
+		if got, err := a.LookupAddr(w.ctx, ip.String()); err != nil || !slices.Equal(got, []string{name}) {
+			w.Errorf("LookupAddr of %.40q = %.40q, %v, want the name", name, got, err)
+		}
+		literal := netip.AddrPortFrom(ip, 7).String()
+		l := w.listen(b, literal)
+		if got, want := l.Addr().String(), name+":7"; got != want {
+			w.Errorf("a listener at %s has the Addr %.40q, want %.40q", literal, got, want)
+		}
+		accept := startAccept(w.ctx, l)
+		c := startDial(w.ctx, a, literal).succeeds(w)
+		d := accept.succeeds(w)
+		w.wantAddrs(c, "α:1", name+":1")
+		w.wantAddrs(d, name+":1", "α:1")
+		_ = c.Close()
+		_ = d.Close()
+		_ = b.Close()
+	}
+	testLookupNothing(w, a)
+}
+
+func testLookupNothing(w *world, a *virtnet.Host) {
+	for _, lookup := range []func() error{
+		func() error { _, err := a.LookupHost(w.ctx, "nohost"); return err },
+		func() error { _, err := a.LookupNetIP(w.ctx, "ip4", "α"); return err },
+		func() error { _, err := a.LookupAddr(w.ctx, virtnet.HostIP("nohost").String()); return err },
+	} {
+		err := lookup()
+		if dnsErr, ok := err.(*net.DNSError); !ok || !dnsErr.IsNotFound || !errors.Is(err, virtnet.ErrNoHost) {
+			w.Errorf("lookup of what nobody has: error %v (a %T), want a *net.DNSError that is ErrNoHost and IsNotFound", err, err)
+		}
 	}
 }
