@@ -47,7 +47,7 @@ var graph = []struct{ pkg, may string }{
 
 	{"astranet/ca", ""}, // identity: the standard library only
 
-	{"cmd/...", "virtnet xnet/... pipenet lonet astranet/ca internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
+	{"cmd/...", "virtnet xnet/... pipenet lonet astranet astranet/ca internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
 }
 
 // listed is what go list tells of a package.

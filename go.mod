@@ -3,6 +3,7 @@ module github.com/virtnet/virtnet
 go 1.26.0
 
 require (
+	github.com/coder/websocket v1.8.15
 	github.com/gofrs/flock v0.13.1
 	github.com/spf13/cobra v1.10.2
 	golang.org/x/net v0.62.0

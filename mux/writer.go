@@ -136,6 +136,7 @@ func (w *writer) data(st *Stream, p payload) (n int) {
 	if w.sent == w.limit && !w.shut() {
 		// The stream may end just when there is credit: the caller has to look again whether it may write.
 		st.s.r.lead.await()
+		w.nudge()
 		w.wait(snd, &w.starved)
 		st.s.r.lead.awaited()
 		w.mu.Unlock()
@@ -297,15 +298,15 @@ func (w *writer) value(k kind, id, value uint64) {
 	w.mu.Unlock()
 }
 
-// open queues the beginning of a stream. Data that comes soon rides with it.
-func (w *writer) open(id uint64) {
+// open queues the beginning of a stream. Data that comes soon rides with it; or else it goes alone, unless soon is false.
+func (w *writer) open(id uint64, soon bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.shut() {
 		return
 	}
 	w.queue = appendPlain(w.queue, kindOpen, id)
-	if w.lazySet {
+	if !soon || w.lazySet {
 		return
 	}
 	w.lazySet = true
@@ -417,7 +418,7 @@ func (w *writer) writeOwn(st *Stream, p payload) {
 	for i := 0; ; i++ {
 		w.round(p)
 		p = payload{}
-		if i == ownRounds || len(w.queue) == 0 || w.err != nil || len(w.rest) > 0 || w.detached {
+		if i == ownRounds || len(w.queue) == 0 || w.err != nil || w.detached || w.interrupted() {
 			break
 		}
 	}
@@ -426,6 +427,11 @@ func (w *writer) writeOwn(st *Stream, p payload) {
 		w.flush.Signal()
 	}
 	w.leave()
+}
+
+// interrupted tells whether a write was cut short. The flusher goes on with it: the Write that had the carrier has to return.
+func (w *writer) interrupted() bool {
+	return len(w.rest) > 0 || w.kept != nil && w.kept.unsent() > 0
 }
 
 // gather lets others queue what they have, if several are about to.
@@ -474,6 +480,13 @@ func (w *writer) pending() bool {
 		return len(w.queue) > 0 || w.large.Len() > 0 && !k.full() || k.unsent() > 0 && !w.detached
 	}
 	return len(w.queue)+len(w.rest)+w.large.Len() > 0
+}
+
+// nudge is for who is about to wait for credit: the beginning of its stream may be queued.
+func (w *writer) nudge() {
+	if len(w.queue) > 0 {
+		w.kick()
+	}
 }
 
 // kick makes the flusher write, or who writes already.

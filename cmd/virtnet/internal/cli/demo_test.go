@@ -103,7 +103,7 @@ func manyFiles(t *testing.T) string {
 func TestDemo(t *testing.T) {
 	tempDir(t)
 	code, stdout, stderr := run("demo")
-	if code != exitOK || stderr != "" || !strings.Contains(stdout, "All 12 checks held") {
+	if code != exitOK || stderr != "" || !strings.Contains(stdout, "All 14 checks held") {
 		t.Errorf("exit code %d, stdout\n%s\nstderr %q", code, stdout, stderr)
 	}
 }

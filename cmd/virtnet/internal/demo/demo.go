@@ -1,6 +1,6 @@
 // Package demo is the story that the command "virtnet demo" tells: host α serves a directory over HTTP, hosts
 // β and γ fetch every file, each host in a process of its own; α is killed in the middle, comes back under its
-// name, and not a byte is missing.
+// name, and not a byte is missing. Then two nodes of a mesh do the same between them, over a link of TLS.
 //
 // [Run] is the parent, which has no host of its own. The processes call [Process]: they hear their task on
 // standard input and tell what happens on standard output, in the words of message.go.
@@ -73,6 +73,7 @@ type demo struct {
 	files   []file
 	server  *party
 	clients []*party
+	others  []*party // nodes of the mesh
 }
 
 // step begins a numbered part of the account.

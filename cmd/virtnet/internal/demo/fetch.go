@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/virtnet/virtnet"
-	"github.com/virtnet/virtnet/xnet/xhttp"
 )
 
 const (
@@ -35,10 +34,9 @@ type fetcher struct {
 	at event // where the transfer is, as an event to tell
 }
 
-// fetch gets t.Files from t.From, and then waits until ctx is done.
-func fetch(ctx context.Context, host *virtnet.Host, t *task, to *teller) error {
+// fetch gets t.Files from t.From over the transport, and then waits until ctx is done.
+func fetch(ctx context.Context, transport *http.Transport, t *task, to *teller) error {
 	f := &fetcher{from: t.From, to: to, at: event{Kind: advance}}
-	transport := xhttp.Transport(host)
 	transport.DialContext = f.telling(transport.DialContext)
 	transport.ResponseHeaderTimeout = 10 * time.Second
 	defer transport.CloseIdleConnections()

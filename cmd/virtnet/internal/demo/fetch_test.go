@@ -14,6 +14,8 @@ import (
 
 	"github.com/virtnet/virtnet"
 	"github.com/virtnet/virtnet/pipenet"
+	"github.com/virtnet/virtnet/xnet"
+	"github.com/virtnet/virtnet/xnet/xhttp"
 )
 
 // exchange is a server and a client on hosts of one process: what the processes do needs no processes.
@@ -42,7 +44,7 @@ func newExchange(t *testing.T, names ...string) *exchange {
 	r, w := io.Pipe()
 	x.events = json.NewDecoder(r)
 	x.start(func(ctx context.Context) error {
-		err := fetch(ctx, x.network.Host("β"), &task{From: "α", Files: names}, newTeller("β", w))
+		err := fetch(ctx, xhttp.Transport(x.network.Host("β")), &task{From: "α", Files: names}, newTeller("β", w))
 		w.CloseWithError(err)
 		return err
 	})
@@ -68,7 +70,11 @@ func (x *exchange) serve(hold string) (host *virtnet.Host) {
 	host = x.network.Host("α")
 	up := make(chan struct{})
 	x.start(func(ctx context.Context) error {
-		return serve(ctx, host, &task{Dir: x.dir, Hold: hold}, func() { close(up) })
+		l, err := host.Listen(ctx, ":80")
+		if err != nil {
+			return err
+		}
+		return serve(ctx, xnet.BindCtxL(l, ctx), &task{Dir: x.dir, Hold: hold}, func() { close(up) })
 	})
 	<-up
 	return host

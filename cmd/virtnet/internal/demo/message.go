@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/virtnet/virtnet/astranet/ca"
 )
 
 // A task is what the parent tells a process to do: one JSON value on the process's standard input. The input
@@ -21,6 +23,14 @@ type task struct {
 	// A fetcher's:
 	From  string   `json:"from,omitempty"`  // host to fetch from
 	Files []string `json:"files,omitempty"` // what to fetch, in this order
+
+	Mesh *meshTask `json:"mesh,omitempty"` // if it is a node of a mesh, and no host on a network
+}
+
+// A meshTask is what makes a process a node.
+type meshTask struct {
+	Credentials ca.Material `json:"credentials"`
+	Join        string      `json:"join,omitempty"` // address of the node to be linked with; a server has none
 }
 
 // kind is what an event is about.
@@ -42,6 +52,7 @@ type event struct {
 	Kind    kind          `json:"event"`
 	Host    string        `json:"host"`
 	PID     int           `json:"pid,omitempty"`
+	Address string        `json:"address,omitempty"` // ready: where a node of a mesh takes links
 	File    string        `json:"file,omitempty"`
 	Offset  int64         `json:"offset,omitempty"`
 	Got     int64         `json:"got,omitempty"`

@@ -96,7 +96,7 @@ func (d *demo) until(ctx context.Context, what string, cond func() bool) error {
 // hear takes note of an event, and shows it.
 func (d *demo) hear(e event) error {
 	d.account.event(e)
-	parties := append([]*party{d.server}, d.clients...)
+	parties := slices.Concat([]*party{d.server}, d.clients, d.others)
 	i := slices.IndexFunc(parties, func(p *party) bool { return p.host == e.Host })
 	if i < 0 {
 		return nil

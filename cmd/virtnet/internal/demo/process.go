@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/virtnet/virtnet/lonet"
+	"github.com/virtnet/virtnet/xnet"
+	"github.com/virtnet/virtnet/xnet/xhttp"
 )
 
 // Process is one of the demo's processes: it reads its task from in, and tells the parent on out what happens.
@@ -38,6 +40,9 @@ func Process(ctx context.Context, in io.Reader, out io.Writer) error {
 // run does the task until ctx is done. It always returns an error.
 func (t *task) run(ctx context.Context, to *teller) error {
 	start := time.Now()
+	if t.Mesh != nil {
+		return t.runNode(ctx, to)
+	}
 	network, err := lonet.Join(ctx, t.Network)
 	if err != nil {
 		return err
@@ -49,8 +54,12 @@ func (t *task) run(ctx context.Context, to *teller) error {
 	}
 	up := event{Kind: ready, PID: os.Getpid(), Took: time.Since(start)}
 	if t.From == "" {
-		return serve(ctx, host, t, func() { to.tell(up) })
+		l, err := host.Listen(ctx, ":80")
+		if err != nil {
+			return err
+		}
+		return serve(ctx, xnet.BindCtxL(l, ctx), t, func() { to.tell(up) })
 	}
 	to.tell(up)
-	return fetch(ctx, host, t, to)
+	return fetch(ctx, xhttp.Transport(host), t, to)
 }

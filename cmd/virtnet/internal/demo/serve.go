@@ -3,32 +3,26 @@ package demo
 import (
 	"context"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
-
-	"github.com/virtnet/virtnet"
-	"github.com/virtnet/virtnet/xnet"
 )
 
-// serve serves t.Dir over HTTP at port 80 of host until ctx is done. It calls up once it listens.
-func serve(ctx context.Context, host *virtnet.Host, t *task, up func()) error {
+// serve serves t.Dir over HTTP on l until ctx is done. It calls up when it is about to.
+func serve(ctx context.Context, l net.Listener, t *task, up func()) error {
 	root, err := os.OpenRoot(t.Dir)
 	if err != nil {
 		return err
 	}
 	defer root.Close()
-	l, err := host.Listen(ctx, ":80")
-	if err != nil {
-		return err
-	}
 	server := &http.Server{Handler: &fileHandler{root: root, hold: t.Hold}, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { server.Close() })
 	defer stop()
 	up()
-	return server.Serve(xnet.BindCtxL(l, ctx))
+	return server.Serve(l)
 }
 
 // fileHandler serves the regular files of a directory, each under its own name.

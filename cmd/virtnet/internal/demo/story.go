@@ -14,7 +14,7 @@ import (
 // story is the demo from the first step to the last.
 func (d *demo) story(ctx context.Context) error {
 	for _, chapter := range []func(context.Context) error{
-		d.prepare, d.raise, d.transfer, d.kill, d.revive, d.finish, d.part,
+		d.prepare, d.raise, d.transfer, d.kill, d.revive, d.finish, d.mesh, d.part,
 	} {
 		if err := chapter(ctx); err != nil {
 			return err

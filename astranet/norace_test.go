@@ -1,0 +1,5 @@
+//go:build !race
+
+package astranet_test
+
+const raceDetector = false
