@@ -138,6 +138,9 @@ func (c *Conn) closeCarrier() error {
 // CloseWrite ends what this end sends: once the other end has read it, its Read returns io.EOF. Reading goes
 // on. The error matches errors.ErrUnsupported if the network has no half close.
 func (c *Conn) CloseWrite() error {
+	if c.shapeable() {
+		c.shape() // so that the Shaper knows what this end has ended itself
+	}
 	if s := c.shaped.Load(); s != nil {
 		return c.closeHalf((*s).CloseWrite())
 	}
@@ -150,6 +153,9 @@ func (c *Conn) CloseWrite() error {
 // CloseRead ends reading on this end. What the other end sends is discarded, or fails there, as the carrier
 // has it. The error matches errors.ErrUnsupported if the network has no half close.
 func (c *Conn) CloseRead() error {
+	if down := c.downErr(); down != nil {
+		return c.opError("close", down) // a carrier that is shaped may still be open
+	}
 	if hc, ok := c.carrier.(interface{ CloseRead() error }); ok {
 		return c.closeHalf(hc.CloseRead())
 	}
@@ -165,6 +171,9 @@ func (c *Conn) closeHalf(err error) error {
 
 // SetDeadline sets the deadlines of reads and writes, as net.Conn has it.
 func (c *Conn) SetDeadline(t time.Time) error {
+	if !c.shapeable() {
+		return c.set(c.carrier.SetDeadline(t))
+	}
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
 	}
@@ -205,7 +214,7 @@ func (c *Conn) set(err error) error {
 }
 
 // SyscallConn returns the carrier's raw connection, where it has one: on lonet, for socket options. The error
-// matches errors.ErrUnsupported elsewhere.
+// matches errors.ErrUnsupported elsewhere, and on a network with an [Emulator].
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if sc, ok := c.carrier.(syscall.Conn); ok && !c.shapeable() { // nothing may go past the Shaper
 		return sc.SyscallConn()

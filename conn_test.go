@@ -113,6 +113,17 @@ func TestConnTCPCarrier(t *testing.T) {
 	}
 }
 
+// deadlines counts calls of SetDeadline.
+type deadlines struct {
+	*carrier
+	both int
+}
+
+func (d *deadlines) SetDeadline(t time.Time) error {
+	d.both++
+	return d.carrier.SetDeadline(t)
+}
+
 // Deadlines are the carrier's, and their errors the connection's.
 func TestConnDeadlines(t *testing.T) {
 	f := newFake(t, virtnet.Config{})
@@ -130,6 +141,11 @@ func TestConnDeadlines(t *testing.T) {
 		t.Errorf("%v is no timeout", err)
 	}
 	wantText(t, c.SetDeadline(time.Time{}), "")
+	once := &deadlines{carrier: newCarrier()}
+	wantText(t, f.on(α, once).SetDeadline(past), "")
+	if once.both != 1 {
+		t.Errorf("SetDeadline has called the carrier's %d times, want 1", once.both)
+	}
 
 	wantText(t, c.Close(), "")
 	set := map[string]func(time.Time) error{

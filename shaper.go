@@ -14,8 +14,9 @@ import (
 type Emulator interface {
 	// Attach is called once for each new sub-network, before anybody has that. Everything of the sub-network goes through
 	// the Shaper. shape has the Shaper put something before those open connections that the host from, if it is on
-	// the sub-network, has to the host to; it must not be called with a lock held that the Shaper's methods take.
-	Attach(n *SubNetwork, shape func(from, to string)) Shaper
+	// the sub-network, has to hosts for which to is true; it must not be called with a lock held that the Shaper's methods
+	// take. It looks at all connections of the host, so it is called once for many links.
+	Attach(n *SubNetwork, shape func(from string, to func(host string) bool)) Shaper
 }
 
 // A Shaper is what an [Emulator] has for one sub-network. Its methods are called from many goroutines at once.
@@ -90,8 +91,8 @@ func (c *Conn) shapeLocked() {
 
 func (c *Conn) putBefore(s Shaped) { c.shaped.Store(&s) }
 
-// shapeBetween shapes the connections that a host of this sub-network has to another.
-func (n *SubNetwork) shapeBetween(from, to string) {
+// shapeBetween shapes the connections that a host of this sub-network has to some others.
+func (n *SubNetwork) shapeBetween(from string, to func(host string) bool) {
 	n.mu.Lock()
 	h := n.hosts[from]
 	n.mu.Unlock()
@@ -101,7 +102,7 @@ func (n *SubNetwork) shapeBetween(from, to string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range h.ports.all() {
-		if c, ok := s.(*Conn); ok && c.carrier != nil && c.remote.Host == to {
+		if c, ok := s.(*Conn); ok && c.carrier != nil && to(c.remote.Host) {
 			c.shapeLocked()
 		}
 	}

@@ -18,14 +18,16 @@ type spy struct {
 	f         *fake
 	out, back error
 	late      bool // connections are shaped when a test says so
-	shape     func(from, to string)
+	attached  func(from string, to func(host string) bool)
 	conns     []*spied
 }
 
-func (s *spy) Attach(n *virtnet.SubNetwork, shape func(from, to string)) virtnet.Shaper {
-	s.shape = shape
+func (s *spy) Attach(n *virtnet.SubNetwork, shape func(from string, to func(host string) bool)) virtnet.Shaper {
+	s.attached = shape
 	return s
 }
+
+func (s *spy) shape(from, to string) { s.attached(from, func(host string) bool { return host == to }) }
 
 func (s *spy) DialOut(ctx context.Context, src, dst *virtnet.Addr) (uint64, error) {
 	s.f.note(fmt.Sprintf("out %v %v", src, dst))
@@ -143,7 +145,7 @@ func TestShaperConn(t *testing.T) {
 }
 
 // A connection that Conn has nothing for is shaped later: when the Shaper says so, which is for one way between two hosts; when its
-// Writes get a deadline; or when its carrier fails. It is so once, and not when it is closed.
+// Writes get a deadline or an end; or when its carrier fails. It is so once, and not when it is closed.
 func TestShaperShape(t *testing.T) {
 	for _, x := range []struct {
 		name string
@@ -156,6 +158,11 @@ func TestShaperShape(t *testing.T) {
 		{"other hosts", func(t *testing.T, s *spy, c net.Conn) { s.shape("a", "c"); s.shape("c", "a"); s.shape("a", "a") }, "0 0"},
 		{"read deadline", func(t *testing.T, s *spy, c net.Conn) { _ = c.SetReadDeadline(time.Now().Add(time.Hour)) }, "0 0"},
 		{"write deadline", func(t *testing.T, s *spy, c net.Conn) { _ = c.SetDeadline(time.Now().Add(time.Hour)) }, "1 0"},
+		{"half close", func(t *testing.T, s *spy, c net.Conn) {
+			if err := c.(*virtnet.Conn).CloseWrite(); err == nil || !strings.Contains(err.Error(), "no half close") {
+				t.Errorf("CloseWrite: %v, want what the Shaper says", err)
+			}
+		}, "1 0"},
 		{"failure", func(t *testing.T, s *spy, c net.Conn) {
 			_ = c.(*virtnet.Conn).NetConn().Close()
 			if _, err := c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), ", reading true") {

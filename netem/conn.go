@@ -35,7 +35,7 @@ type conn struct {
 	mu       sync.Mutex // never held while waiting, or in Read or Write of the carrier. What follows is guarded by it
 	closing  bool       // Close was called
 	finished bool       // the carrier is closed
-	writeEnd bool       // CloseWrite was called, and its end is on the way
+	writeEnd bool       // CloseWrite was called
 	severed  bool       // nothing is delivered any more
 	dead     bool       // the carrier has failed: nothing arrives any more, and a Close has nothing to wait for
 	vanished bool       // this end's host has vanished: nothing is delivered but the answer of a later one
@@ -95,12 +95,14 @@ func (c *conn) Cause(err error, reading bool) error {
 	switch f := c.out; {
 	case c.closing:
 		return net.ErrClosed
+	case c.vanished: // and is about to go down; what the carrier says may be that the other end's host has vanished, too
+		return virtnet.ErrHostDown
 	case f != nil && reading && f.readFault != nil:
 		return f.readFault
 	case f != nil && !reading && f.fault != nil:
 		return f.fault
 	}
-	if err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+	if err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) && (reading || !c.writeEnd) {
 		c.dead = true
 	}
 	return err
@@ -130,10 +132,11 @@ func (c *conn) Close() error {
 		return nil
 	}
 	if c.dead || c.member.down.Load() || !c.link.shaped.Load() && !c.queued.Load() {
+		lost := c.lost()
 		c.finish()
 		c.mu.Unlock()
 		c.forget()
-		return c.carrier.Close()
+		return c.end(lost)
 	}
 	defer c.mu.Unlock()
 	if c.vanished {
@@ -181,6 +184,14 @@ func (c *conn) abort(fault, readFault error, closeCarrier func() error) {
 	_ = closeCarrier()
 }
 
+// goDown ends the connection with its sub-network.
+func (c *conn) goDown() {
+	c.mu.Lock()
+	lost := c.lost()
+	c.mu.Unlock()
+	c.abort(net.ErrClosed, net.ErrClosed, func() error { return c.end(lost) })
+}
+
 // reset ends the connection as a crash does: both ends see a reset.
 func (c *conn) reset() { c.abort(errReset, errReset, c.resetCarrier) }
 
@@ -190,6 +201,17 @@ func (c *conn) resetCarrier() error {
 		return r.Reset()
 	case interface{ SetLinger(sec int) error }:
 		_ = r.SetLinger(0)
+	}
+	return c.carrier.Close()
+}
+
+// lost tells whether something is on the way that will not arrive if the connection ends now. It is called with mu held.
+func (c *conn) lost() bool { return c.out != nil && c.out.bytes > 0 }
+
+// end closes the carrier. If something is lost the other end sees a reset: what it has read is not all.
+func (c *conn) end(lost bool) error {
+	if lost {
+		return c.resetCarrier()
 	}
 	return c.carrier.Close()
 }
@@ -210,10 +232,10 @@ func (c *conn) CloseWrite() error {
 	case c.writeEnd:
 		return nil
 	}
+	c.writeEnd = true
 	if !c.link.shaped.Load() && !c.queued.Load() {
 		return hc.CloseWrite()
 	}
-	c.writeEnd = true
 	c.flow().writers.Broadcast()
 	c.put(nil, endWrite)
 	return nil

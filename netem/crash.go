@@ -60,10 +60,10 @@ func (n *Net) crash(h *virtnet.Host, how crash) error {
 	n.mu.Unlock()
 	n.crashes.Add(1)
 	var before []*conn // also those that are closed and linger; a host that starts again meanwhile has others
-	for _, l := range n.all() {
-		if l.from == h.Name() {
-			before = append(before, l.conns()...)
-		}
+	links := n.those(func(l *Link) bool { return l.from == h.Name() })
+	n.adopt(links)
+	for _, l := range links {
+		before = append(before, l.known()...)
 	}
 	before = slices.DeleteFunc(before, func(c *conn) bool { return c.local.Net != is.network })
 	if how == crashSilent {

@@ -93,6 +93,9 @@ func (c *conn) deliver() {
 		if c.finished {
 			break
 		}
+		if len(f.queue) == 0 || f.queue[0].index != s.index {
+			continue // the host has vanished meanwhile, and with it what was on the way
+		}
 		if err != nil || s.end == endClose {
 			c.broke(err)
 			break

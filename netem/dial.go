@@ -39,7 +39,7 @@ func (m *member) DialOut(ctx context.Context, src, dst *virtnet.Addr) (uint64, e
 		return 0, nil
 	}
 	l := m.net.Link(src.Host, dst.Host)
-	number, d, fault := l.dial(src.Port)
+	number, d, fault := l.dial(source{src.Net, src.Port})
 	switch fault {
 	case DialDiscard:
 		<-ctx.Done()
@@ -66,7 +66,7 @@ func (m *member) DialBack(ctx context.Context, src, dst *virtnet.Addr, number ui
 }
 
 // dial takes note of a dial from a port. It returns the dial's number, how long it takes on this way, and what happens to it.
-func (l *Link) dial(port int) (number uint64, _ time.Duration, _ DialFault) {
+func (l *Link) dial(from source) (number uint64, _ time.Duration, _ DialFault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	fault := l.rules.Dial
@@ -79,17 +79,17 @@ func (l *Link) dial(port int) (number uint64, _ time.Duration, _ DialFault) {
 	number = l.handshakes
 	l.handshakes++
 	if l.dialled == nil {
-		l.dialled = make(map[int]uint64)
+		l.dialled = make(map[source]uint64)
 	}
-	l.dialled[port] = number
+	l.dialled[from] = number
 	return number, l.handshake(dialler, number), fault
 }
 
 // dialFrom returns the number of the last dial from a port, if there were rules then.
-func (l *Link) dialFrom(port int) (number uint64, ok bool) {
+func (l *Link) dialFrom(from source) (number uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	number, ok = l.dialled[port]
+	number, ok = l.dialled[from]
 	return number, ok
 }
 

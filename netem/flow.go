@@ -84,8 +84,8 @@ func (c *conn) send(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, c.writeErr()
 	}
-	if f.fault == nil && !c.orphan {
-		f.fault = c.probe() // the other's end may have come since the last segment was delivered
+	if f.fault == nil && !c.orphan && !c.writeEnd {
+		f.fault = c.probe(false) // the other's end may have come since the last segment was delivered
 	}
 	f.writing = true
 	defer func() { f.writing = false; f.writers.Broadcast() }()

@@ -28,10 +28,8 @@ type Link struct {
 	connections [2]atomic.Uint64
 
 	// A link that nobody has asked anything of knows its connections by number only: a list of them would be most of what a
-	// Net without rules costs a dial. adopt gets them from the core, once; from when listed is true each new one is
-	// in open.
-	adopt  sync.Once
-	listed atomic.Bool
+	// Net without rules costs a dial. From when listed is true each new one is in open, and when adopted is, all are.
+	listed, adopted atomic.Bool
 
 	// mu is the innermost lock but for those of carriers: it is taken with a conn's held. Never held while waiting.
 	mu    sync.Mutex
@@ -42,9 +40,9 @@ type Link struct {
 	parts int // partitions that cut the link
 	dials dialQueue
 
-	handshakes uint64         // dials so far
-	dialled    map[int]uint64 // the number of the last one from each port
-	dialFaults int            // dials that the present rules have done something to
+	handshakes uint64            // dials so far
+	dialled    map[source]uint64 // the number of the last one from each port
+	dialFaults int               // dials that the present rules have done something to
 	open       map[*conn]struct{}
 	waiting    map[*conn]struct{} // those that have segments without a slot; see slots.go
 	giving     bool               // the timer for that is set
@@ -52,6 +50,12 @@ type Link struct {
 	// slots is taken before a conn's lock. It guards busy.
 	slots sync.Mutex
 	busy  time.Time // until when the link sends what it has taken, if there is a Bandwidth
+}
+
+// source is where a dial comes from: a port of the host, on one of the networks that have the Net.
+type source struct {
+	network string
+	port    int
 }
 
 // From returns the name of the host that sends.
@@ -139,12 +143,7 @@ func (l *Link) isOpen() bool {
 
 // conns returns the connections, in the order of their numbers.
 func (l *Link) conns() []*conn {
-	l.adopt.Do(func() {
-		l.listed.Store(true)
-		for _, m := range l.net.allMembers() {
-			m.shape(l.from, l.to)
-		}
-	})
+	l.net.adopt([]*Link{l})
 	return l.known()
 }
 
@@ -164,7 +163,7 @@ func (l *Link) number(dialled bool, local, remote *virtnet.Addr) uint64 {
 		r, from, port = accepter, l.net.Link(l.to, l.from), remote.Port
 	}
 	if l.net.shaping.Load() {
-		if n, ok := from.dialFrom(port); ok {
+		if n, ok := from.dialFrom(source{local.Net, port}); ok {
 			return uint64(r)<<63 | 1<<62 | n
 		}
 	}

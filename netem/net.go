@@ -2,7 +2,6 @@ package netem
 
 import (
 	"cmp"
-	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -33,7 +32,9 @@ type Net struct {
 	// recent has links that were looked up lately, by a hash of their names: dials between the same hosts need no lock.
 	recent [256]atomic.Pointer[Link]
 
-	mu       sync.Mutex // taken before any other lock of the package
+	adopting sync.Mutex // taken before any other lock of the package, and before those of the core; see adopt
+
+	mu       sync.Mutex // taken before those of links and connections
 	defaults *Rules
 	crashing map[station]crash
 	splits   []*Partition // those not healed
@@ -83,7 +84,11 @@ func (n *Net) Link(from, to string) *Link {
 				l.parts++
 			}
 		}
-		l.shaped.Store(!l.passes() || *l.rules != Rules{})
+		if !l.passes() || (*l.rules != Rules{}) {
+			l.shaped.Store(true)
+			l.listed.Store(true) // it has no connections yet
+			l.adopted.Store(true)
+		}
 		n.links[pair{from, to}] = l
 	}
 	slot.Store(l)
@@ -104,19 +109,26 @@ func tail(name string) uint8 {
 	}
 }
 
-// all returns the links that there are, by the names of their hosts.
-func (n *Net) all() []*Link {
+// those returns the links that are wanted, by the names of their hosts.
+func (n *Net) those(wanted func(*Link) bool) []*Link {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.allLocked()
+	return n.thoseLocked(wanted)
 }
 
-// allLocked is all, called with mu held.
-func (n *Net) allLocked() []*Link {
-	all := slices.Collect(maps.Values(n.links))
+// thoseLocked is those, called with mu held. It sorts only what is wanted, which of very many links are few.
+func (n *Net) thoseLocked(wanted func(*Link) bool) []*Link {
+	var all []*Link
+	for _, l := range n.links {
+		if wanted(l) {
+			all = append(all, l)
+		}
+	}
 	slices.SortFunc(all, func(a, b *Link) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
 	return all
 }
+
+func anyLink(*Link) bool { return true }
 
 // Both returns the links between two hosts, there and back.
 func (n *Net) Both(a, b string) []*Link { return []*Link{n.Link(a, b), n.Link(b, a)} }
@@ -130,8 +142,9 @@ func (n *Net) SetAll(r Rules) error {
 	n.shaping.Store(true)
 	n.mu.Lock()
 	n.defaults = &r
-	links := n.allLocked()
+	links := n.thoseLocked(anyLink)
 	n.mu.Unlock()
+	n.adopt(links)
 	for _, l := range links {
 		l.inherit()
 	}
@@ -139,7 +152,7 @@ func (n *Net) SetAll(r Rules) error {
 }
 
 // Attach is for the network that has the Net as its Emulator.
-func (n *Net) Attach(subnet *virtnet.SubNetwork, shape func(from, to string)) virtnet.Shaper {
+func (n *Net) Attach(subnet *virtnet.SubNetwork, shape func(from string, to func(host string) bool)) virtnet.Shaper {
 	m := &member{net: n, subnet: subnet, shape: shape}
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -164,8 +177,9 @@ func (n *Net) up(network, host string) bool {
 type member struct {
 	net    *Net
 	subnet *virtnet.SubNetwork
-	shape  func(from, to string) // has Shape called for connections that are there
-	down   atomic.Bool           // set before the connections are aborted, so that who closes one later does it at once
+	shape  func(from string, to func(host string) bool) // has Shape called for connections that are there
+	// down is set before the connections are aborted, so that who closes one later does it at once.
+	down atomic.Bool
 }
 
 var _ virtnet.Shaper = (*member)(nil)
@@ -195,10 +209,10 @@ func (m *member) Down() {
 	n.mu.Lock()
 	n.members = slices.DeleteFunc(n.members, func(other *member) bool { return other == m })
 	n.mu.Unlock()
-	for _, l := range n.all() {
+	for _, l := range n.those((*Link).knowsAny) {
 		for _, c := range l.known() {
 			if c.member == m {
-				c.abort(net.ErrClosed, net.ErrClosed, c.carrier.Close)
+				c.goDown()
 			}
 		}
 	}

@@ -28,18 +28,14 @@ func (n *Net) Partition(groups ...[]string) *Partition {
 // OneWay keeps what the hosts in from send from arriving at those in to, and not the other way round. Data has no
 // answer on such a connection, though acknowledgements are not modelled: who sends does not notice.
 func (n *Net) OneWay(from, to []string) *Partition {
-	from, to = slices.Clone(from), slices.Clone(to)
-	return n.split(func(f, t string) bool {
-		return f != t && slices.Contains(from, f) && slices.Contains(to, t)
-	})
+	senders, receivers := places(from), places(to)
+	return n.split(func(f, t string) bool { return f != t && has(senders, f) && has(receivers, t) })
 }
 
 // Isolate keeps each of the hosts from everybody else, and everybody from it.
 func (n *Net) Isolate(hosts ...string) *Partition {
-	hosts = slices.Clone(hosts)
-	return n.split(func(from, to string) bool {
-		return from != to && (slices.Contains(hosts, from) || slices.Contains(hosts, to))
-	})
+	alone := places(hosts)
+	return n.split(func(from, to string) bool { return from != to && (has(alone, from) || has(alone, to)) })
 }
 
 // Halves parts the hosts in two: the first half, which is the smaller one if their number is odd, and the rest.
@@ -57,15 +53,28 @@ func (n *Net) Bridge(hosts ...string) *Partition {
 // Ring leaves each host nobody but the one before and the one after it; those of the first are the second and the
 // last.
 func (n *Net) Ring(hosts ...string) *Partition {
-	hosts = slices.Clone(hosts)
+	place := places(hosts)
 	return n.split(func(from, to string) bool {
-		i, j := slices.Index(hosts, from), slices.Index(hosts, to)
-		if i < 0 || j < 0 {
+		if !has(place, from) || !has(place, to) {
 			return false
 		}
-		d := (i - j + len(hosts)) % len(hosts)
+		d := (place[from] - place[to] + len(hosts)) % len(hosts)
 		return d != 0 && d != 1 && d != len(hosts)-1
 	})
+}
+
+// places returns where each host is first in a list.
+func places(hosts []string) map[string]int {
+	at := make(map[string]int, len(hosts))
+	for i, h := range slices.Backward(hosts) {
+		at[h] = i
+	}
+	return at
+}
+
+func has(places map[string]int, host string) bool {
+	_, ok := places[host]
+	return ok
 }
 
 func (n *Net) split(cuts func(from, to string) bool) *Partition {
@@ -73,12 +82,11 @@ func (n *Net) split(cuts func(from, to string) bool) *Partition {
 	n.shaping.Store(true)
 	n.mu.Lock()
 	n.splits = append(n.splits, p)
-	links := n.allLocked()
+	links := n.thoseLocked(p.isOn)
 	n.mu.Unlock()
+	n.adopt(links)
 	for _, l := range links {
-		if cuts(l.from, l.to) {
-			l.change(func() { l.parts++ })
-		}
+		l.change(func() { l.parts++ })
 	}
 	return p
 }
@@ -93,14 +101,14 @@ func (p *Partition) Heal() {
 		return
 	}
 	n.splits = slices.Delete(n.splits, i, i+1)
-	links := n.allLocked()
+	links := n.thoseLocked(p.isOn)
 	n.mu.Unlock()
 	for _, l := range links {
-		if p.cuts(l.from, l.to) {
-			l.change(func() { l.parts-- })
-		}
+		l.change(func() { l.parts-- })
 	}
 }
+
+func (p *Partition) isOn(l *Link) bool { return p.cuts(l.from, l.to) }
 
 // Heal ends all partitions.
 func (n *Net) Heal() {

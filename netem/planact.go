@@ -96,7 +96,7 @@ func (r *runner) clear(s *Step) {
 	if all {
 		delete(r.claims, claimKey{of: verbAll})
 		_ = r.net.SetAll(Rules{}) // nothing can be wrong with those
-		links = r.net.all()
+		links = r.net.those(anyLink)
 	}
 	for _, l := range links {
 		for _, of := range []verb{verbLink, verbHold, verbCut} {

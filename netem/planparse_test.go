@@ -165,3 +165,27 @@ func FuzzPlan(f *testing.F) {
 		}
 	})
 }
+
+// Whatever is in a file, it is a plan that can be written and read again, or an error that names the line.
+func FuzzParsePlan(f *testing.F) {
+	f.Add("hosts a, b, \"for\"\n0s all latency=exp(5ms) loss=1% correlation=30%\n1m link a,b <-> b bandwidth=1.5MB/s for 1s")
+	f.Add("1s swizzle a,b pause=pareto(1ms, 1.5) # c\n2s clear\n2s clear a -> b\n3s one-way a -> b for 1s\n4s ring a,b,c,`d e`")
+	f.Fuzz(func(t *testing.T, text string) {
+		p, err := netem.ParsePlan("file", []byte(text))
+		if err != nil {
+			for line := range strings.Lines(err.Error()) {
+				if !strings.HasPrefix(line, "file:") && !strings.HasPrefix(line, "and ") {
+					t.Errorf("%q: an error without a line: %s", text, line)
+				}
+			}
+			return
+		}
+		if err := p.Check(); err != nil {
+			t.Errorf("%q: Check: %v", text, err)
+		}
+		again, err := netem.ParsePlan("file", []byte(p.String()))
+		if err != nil || !reflect.DeepEqual(again, p) {
+			t.Errorf("%q is\n%s\n%v; and again\n%v", text, p, err, again)
+		}
+	})
+}

@@ -2,9 +2,11 @@ package netem_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -312,4 +314,51 @@ func TestCloseWithBytesOnTheWay(t *testing.T) {
 		w.state("α", "β", netem.State{Held: true})
 		w.state("β", "α", netem.State{})
 	})
+}
+
+// Many small segments that wait for their slots are not looked at again and again.
+func TestBandwidthOfSmallSegments(t *testing.T) {
+	run(t, -1, func(w *world) {
+		w.set("α", "β", netem.Rules{Bandwidth: 100_000, Slice: 1})
+		c, d := w.pair("α", "β")
+		p := strings.Repeat("x", 100_000)
+		go io.WriteString(c, p)
+		w.took("a second's bytes", w.arrives(d, p), time.Second)
+	})
+}
+
+// The core looks at all connections of a host to find those of a link: once, if something is done to many links.
+func TestManyLinks(t *testing.T) {
+	em := netem.New(1)
+	var asked []string
+	em.Attach(nil, func(from string, to func(string) bool) {
+		for _, host := range []string{"a", "b", "c"} {
+			if to(host) {
+				asked = append(asked, from+host)
+			}
+		}
+	})
+	for _, from := range []string{"a", "b"} {
+		for _, to := range []string{"a", "b", "c"} {
+			em.Link(from, to)
+		}
+	}
+	for _, x := range []struct {
+		name string
+		do   func()
+		want string
+	}{
+		{"one link", em.Link("a", "b").Hold, "[ab]"},
+		{"a partition", func() { em.Isolate("b") }, "[ba bc]"},
+		{"all, but for those that are known", func() { _ = em.SetAll(netem.Rules{Slice: 1}) }, "[aa ac bb]"},
+		{"a link that has had rules all the time", func() { em.Link("c", "a").State() }, "[]"},
+		{"again", em.Heal, "[]"},
+	} {
+		asked = nil
+		x.do()
+		slices.Sort(asked)
+		if got := fmt.Sprint(asked); got != x.want {
+			t.Errorf("%s: the core was asked for %s, want %s", x.name, got, x.want)
+		}
+	}
 }

@@ -88,16 +88,17 @@ func (c *conn) slotless(all []slot, now time.Time) []slot {
 	if c.out == nil {
 		return all
 	}
-	for i := range c.out.queue {
-		s := &c.out.queue[i]
-		switch {
-		case !s.slotless:
-		case s.from.Before(now):
-			all = append(all, slot{c, s.index, len(s.data), s.from, s.sent})
-		default:
+	q := c.out.queue
+	first := len(q) // of those without a slot, which are the last: a long queue that has slots is not looked at again
+	for first > 0 && q[first-1].slotless {
+		first--
+	}
+	for _, s := range q[first:] {
+		if !s.from.Before(now) {
 			c.link.awaitSlot(c)
-			return all
+			break
 		}
+		all = append(all, slot{c, s.index, len(s.data), s.from, s.sent})
 	}
 	return all
 }

@@ -155,3 +155,34 @@ func TestStepOrder(t *testing.T) {
 		}
 	})
 }
+
+// Connections of two networks that share a Net have numbers of their own, though they are between the same ports of the same hosts.
+func TestStepOrderOfNetworks(t *testing.T) {
+	for range 20 {
+		run(t, -1, func(w *world) {
+			other := &world{T: t, em: w.em, ctx: w.ctx}
+			other.net = pipenet.Config{Emulator: w.em, Buffer: -1}.New("other")
+			defer other.net.Close()
+			w.set("α", "β", netem.Rules{Latency: netem.Constant(ms)})
+			var conns [2][2]net.Conn
+			var dials sync.WaitGroup
+			for i, x := range []*world{w, other} {
+				dials.Go(func() {
+					time.Sleep(time.Duration(i)) // so that they have an order
+					conns[i][0], conns[i][1] = x.pair("α", "β")
+				})
+			}
+			dials.Wait()
+			l := w.em.Link("α", "β")
+			l.Hold()
+			for i := range slices.Backward(conns[:]) {
+				w.write(conns[i][0], "x")
+			}
+			for _, c := range conns {
+				l.Step()
+				w.took("a step", w.arrives(c[1], "x"), 0)
+				time.Sleep(ms)
+			}
+		})
+	}
+}

@@ -2,7 +2,6 @@ package netem
 
 import (
 	"errors"
-	"net"
 	"os"
 	"syscall"
 
@@ -34,7 +33,10 @@ func (n *Net) abandon(conns []*conn) {
 
 // vanish has this end vanish, unless it is of no use any more.
 func (c *conn) vanish() bool {
-	gone := c.probe()
+	c.mu.Lock()
+	ended := c.writeEnd
+	c.mu.Unlock()
+	gone := c.probe(ended)
 	c.mu.Lock()
 	c.dead = c.dead || gone != nil
 	if c.dead || c.vanished || c.finished {
@@ -64,8 +66,8 @@ func (c *conn) vanish() bool {
 }
 
 // probe returns the error of a carrier whose other end is known to be closed. An empty Write tells that, on a pipe; the
-// operating system's it might keep waiting for others, and would not tell.
-func (c *conn) probe() error {
+// operating system's it might keep waiting for others, and would not tell. ended tells whether this end has half closed.
+func (c *conn) probe(ended bool) error {
 	if _, ok := c.carrier.(syscall.Conn); ok {
 		return nil
 	}
@@ -73,11 +75,14 @@ func (c *conn) probe() error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return nil
 	}
+	if ended && errors.Is(err, syscall.EPIPE) {
+		return nil // which is this end's own doing, as far as is known
+	}
 	return err
 }
 
-// drop ends a connection whose other end is gone.
-func (c *conn) drop() { c.abort(net.ErrClosed, net.ErrClosed, c.carrier.Close) }
+// drop ends a connection whose other end is gone. Who sees that on this end all the same is on a host about to go down.
+func (c *conn) drop() { c.abort(virtnet.ErrHostDown, virtnet.ErrHostDown, c.resetCarrier) }
 
 // abandonedBy returns the end that has vanished whose other end is at an address. If it isn't the other end of a connection
 // to remote it is gone, and what is left of it goes: always, if that is nil.

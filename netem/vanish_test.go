@@ -213,6 +213,64 @@ func TestVanishDuringDial(t *testing.T) {
 	})
 }
 
+// A host vanishes while something of it waits for its reader, which has it all the same: it has arrived.
+func TestVanishUnread(t *testing.T) {
+	for _, end := range []string{"open", "closed"} {
+		t.Run(end, func(t *testing.T) {
+			run(t, 0, func(w *world) {
+				w.set("β", "α", netem.Rules{Latency: netem.Constant(ms)})
+				c, d := w.pair("α", "β")
+				w.write(d, "last words")
+				w.write(d, "never")
+				if end == "closed" {
+					d.Close()
+				}
+				time.Sleep(time.Second)
+				if err := w.em.Vanish(w.net.Host("β")); err != nil {
+					t.Error(err)
+				}
+				w.arrives(c, "last words")
+				w.nothing(c)
+				w.net.Host("β")
+				w.write(c, "hello?")
+				w.took("the reset", w.ends(c, syscall.ECONNRESET), ms)
+			})
+		})
+	}
+}
+
+// A host that vanishes has half closed: the other end hears no more than of any other connection.
+func TestVanishHalfClosed(t *testing.T) {
+	for _, shaped := range []bool{false, true} {
+		run(t, -1, func(w *world) {
+			c, d := w.pair("α", "β")
+			if shaped {
+				w.set("β", "α", netem.Rules{Latency: netem.Constant(ms)})
+			}
+			if err := d.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+				t.Error(err)
+			}
+			w.ends(c, io.EOF)
+			if err := w.em.Vanish(w.net.Host("β")); err != nil {
+				t.Error(err)
+			}
+			for range 3 {
+				w.write(c, "hello?")
+				time.Sleep(time.Second)
+			}
+			w.net.Host("β")
+			w.write(c, "hello?")
+			time.Sleep(time.Second)
+			if _, err := c.Write([]byte("x")); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("Write to a host that is back: %v", err)
+			}
+			c.Close()
+			w.state("α", "β", netem.State{})
+			w.state("β", "α", netem.State{})
+		})
+	}
+}
+
 // A host that vanishes has both ends of the connections to itself.
 func TestVanishSelf(t *testing.T) {
 	run(t, 0, func(w *world) {
