@@ -2,6 +2,7 @@ package virtnet
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -171,12 +172,12 @@ func (h *Host) dial(call *dialCall, c *Conn) error {
 			return err
 		}
 	}
-	hostdata, err := h.subnet.registry.Query(call, call.dst.Host)
+	hostdata, err := h.queryDialled(call, &c.local)
 	if err == nil {
 		h.subnet.longNames.use(call.dst.Host)
 		var carrier net.Conn
 		var accepted *Addr
-		if carrier, accepted, err = h.dialShaped(call, &c.local, hostdata); err == nil {
+		if carrier, accepted, err = h.dialShaped(call, c, hostdata); err == nil {
 			if accepted == nil { // the engine does not know: what was dialled
 				accepted = new(call.dst) // on its own, for it outlives the call
 			}
@@ -190,6 +191,19 @@ func (h *Host) dial(call *dialCall, c *Conn) error {
 	return callError(ctx, err)
 }
 
+// queryDialled asks the registry for the host that is dialled.
+func (h *Host) queryDialled(call *dialCall, src *Addr) (hostdata string, err error) {
+	for {
+		hostdata, err = h.subnet.registry.Query(call, call.dst.Host)
+		if h.subnet.shaper == nil || !errors.Is(err, ErrNoHost) {
+			return hostdata, err
+		}
+		if err = h.subnet.shaper.NoHost(call, src, &call.dst, err); err != nil {
+			return "", err
+		}
+	}
+}
+
 // DialContext is Dial with the signature of [net.Dialer.DialContext], for net/http.Transport and the like: it is
 // [xnet.DialContext] of the host, and so takes http://α:80/ although net/http dials "xn--mxa:80" for it. The network is
 // "tcp", "tcp4" or "tcp6", empty, or the name of this network.
@@ -197,8 +211,9 @@ func (h *Host) DialContext(ctx context.Context, network, addr string) (net.Conn,
 	return xnet.DialContext(h)(ctx, network, addr)
 }
 
-// Listen starts to listen at laddr, "host:port". The host is this one, its address ([HostIP]), or empty. Port 0, or
-// an empty laddr, takes the lowest free port. It does not wait, and ctx has no say over the listener.
+// Listen starts to listen at laddr, "host:port". The host is this one, its address ([HostIP]), or empty; 0.0.0.0
+// and [::] mean the same. Port 0, or an empty laddr, takes the lowest free port. It does not wait, and ctx has no say over the
+// listener.
 //
 // The error is a *net.OpError whose Err is ErrAddrAlreadyUsed, ErrAddrNoListen for another host's name,
 // ErrHostDown, ErrNetDown, a *net.AddrError for an address that does not parse, or the error of ctx.
@@ -213,7 +228,7 @@ func (h *Host) Listen(ctx context.Context, laddr string) (xnet.Listener, error) 
 		}
 		return nil, &net.OpError{Op: "listen", Net: h.subnet.network, Err: err}
 	}
-	if a.Host == "" {
+	if a.Host == "" || a.Host == "0.0.0.0" || a.Host == "::" {
 		a.Host = h.name
 	} else if isIP(a.Host) {
 		_ = h.subnet.nameIP(&a) // nobody's address is not this host's either

@@ -29,6 +29,10 @@ type Shaper interface {
 	// error is bare, and the dial's; a connection that the engine made is then closed.
 	DialBack(ctx context.Context, src, dst *Addr, number uint64, dialErr error) error
 
+	// NoHost is called when no host of the name that is dialled is known, with the registry's error. It may wait until ctx ends.
+	// It returns the dial's error, or nil to have the registry asked again.
+	NoHost(ctx context.Context, src, dst *Addr, err error) error
+
 	// Conn is told of a new connection, on the sub-network's end of it; dialled tells which end. It returns a number,
 	// which the core keeps with the connection, and what that is to go through, or nil if its Writes go straight to the
 	// carrier until Shape is called. The addresses of c stay as they are while it is open. It is called with locks of the core
@@ -120,9 +124,9 @@ func (c *Conn) cause(err error, reading bool) error {
 	return err
 }
 
-// dialShaped is the engine's VNetDial, with the shaper's part in it.
-func (h *Host) dialShaped(call *dialCall, src *Addr, hostdata string) (net.Conn, *Addr, error) {
-	s := h.subnet.shaper
+// dialShaped is the engine's VNetDial for c, with the shaper's part in it.
+func (h *Host) dialShaped(call *dialCall, c *Conn, hostdata string) (net.Conn, *Addr, error) {
+	src, s := &c.local, h.subnet.shaper
 	if s == nil {
 		return h.subnet.engine.VNetDial(call, src, &call.dst, hostdata)
 	}
@@ -132,8 +136,27 @@ func (h *Host) dialShaped(call *dialCall, src *Addr, hostdata string) (net.Conn,
 	}
 	carrier, accepted, err := h.subnet.engine.VNetDial(call, src, &call.dst, hostdata)
 	if serr := s.DialBack(call, src, &call.dst, number, err); serr != nil && err == nil {
-		_ = carrier.Close()
+		c.giveUp(carrier, accepted)
 		return nil, nil, serr
 	}
 	return carrier, accepted, err
+}
+
+// giveUp closes a connection whose dial was given up while the answer was on the way: the end that has accepted hears of it as of
+// any other close, by way of the Shaper.
+func (c *Conn) giveUp(carrier net.Conn, accepted *Addr) {
+	dialled := c.remote
+	if accepted != nil {
+		c.remote = accepted
+	}
+	attached := c.attach(carrier, true) == nil
+	c.host.mu.Lock()
+	first := attached && c.release()
+	c.host.mu.Unlock()
+	if first {
+		_ = c.closeCarrier()
+	}
+	c.host.mu.Lock() // who looks for connections finds it until its port is free
+	c.remote = dialled
+	c.host.mu.Unlock()
 }

@@ -1,6 +1,7 @@
 package netem
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/virtnet/virtnet"
@@ -41,22 +42,29 @@ func (c *conn) severNow() {
 }
 
 // Crash closes the host as a crash does: its connections are reset, also those that it had closed and that have
-// something on the way, its listeners are gone, and its name is free for the host that starts again.
+// something on the way, its listeners are gone, and its name is free for the host that starts again. Until there is one a
+// dial is refused, after the latencies of both ways, as by a machine on which nothing runs. It is an error if h is nil.
 func (n *Net) Crash(h *virtnet.Host) error { return n.crash(h, crashReset) }
 
 // Vanish closes the host as a power cut does: the other ends of its connections hear nothing of it, and what they send is
 // lost. They end when they are closed there, by Reset, or with the network; and once there is a host of that name again,
 // they are reset when they send something, after the latencies of both ways: it does not know them. On a network of several
-// processes this reset is for the connections within this one.
+// processes this reset is for the connections within this one. Until there is such a host a dial waits, and asks again after 1, 3,
+// 7, 15 s and so on, as TCP does. It is an error if h is nil.
 func (n *Net) Vanish(h *virtnet.Host) error { return n.crash(h, crashSilent) }
 
 func (n *Net) crash(h *virtnet.Host, how crash) error {
+	if h == nil {
+		return errors.New("netem: there is no host to crash: the one given is nil")
+	}
 	if how == crashSilent {
 		n.vanished.Store(true)
 	}
 	is := station{h.Network(), h.Name()}
+	n.shaping.Store(true)
 	n.mu.Lock()
 	n.crashing[is] = how
+	n.crashed[is] = how
 	n.mu.Unlock()
 	n.crashes.Add(1)
 	var before []*conn // also those that are closed and linger; a host that starts again meanwhile has others

@@ -71,9 +71,10 @@ func (c *conn) deliver() {
 	f := c.out
 	for c.ready() {
 		s := f.queue[0]
+		k := c.together()
 		f.steps = max(f.steps-1, 0)
 		f.busy = true
-		data, fault := c.limit(s.data)
+		data, fault := c.limit(c.join(k))
 		orphan, other := c.orphan, c.other
 		c.mu.Unlock()
 		var err error
@@ -100,7 +101,9 @@ func (c *conn) deliver() {
 			c.broke(err)
 			break
 		}
-		f.pop()
+		for range k {
+			f.pop()
+		}
 	}
 	f.running = false
 	if len(f.queue) == 0 && !c.finished && !c.severed {
@@ -125,6 +128,41 @@ func (c *conn) hand(end ending, data []byte) error {
 		}
 	}
 	return nil
+}
+
+// mostTogether is about how much is handed to the carrier at once.
+const mostTogether = 64 << 10
+
+// together tells how many segments are delivered as one: those of data that are due with the first. Whether a Read gets all of what
+// arrives at an instant should not depend on which goroutine runs first.
+func (c *conn) together() int {
+	f := c.out
+	if f.steps > 0 || c.orphan {
+		return 1
+	}
+	k, n, now := 1, len(f.queue[0].data), time.Now()
+	for k < len(f.queue) && f.queue[k-1].end == noEnd {
+		s := &f.queue[k]
+		if s.end != noEnd || s.slotless || s.due.After(now) || n+len(s.data) > mostTogether {
+			break
+		}
+		n += len(s.data)
+		k++
+	}
+	return k
+}
+
+// join returns the data of the first k segments.
+func (c *conn) join(k int) []byte {
+	q := c.out.queue
+	if k == 1 {
+		return q[0].data
+	}
+	var all []byte
+	for i := range k {
+		all = append(all, q[i].data...)
+	}
+	return all
 }
 
 // limit returns what of data the connection may still deliver, and what to do then, if that is all.

@@ -45,14 +45,7 @@ func (m *member) DialOut(ctx context.Context, src, dst *virtnet.Addr) (uint64, e
 		<-ctx.Done()
 		return 0, ctx.Err()
 	case DialRefuse:
-		if err := l.passage(ctx, d); err != nil {
-			return 0, err
-		}
-		back := m.net.Link(dst.Host, src.Host)
-		if err := back.passage(ctx, back.answer(number)); err != nil {
-			return 0, err
-		}
-		return 0, virtnet.ErrConnRefused
+		return 0, l.refuse(ctx, number, d)
 	}
 	return number, l.passage(ctx, d)
 }
@@ -63,6 +56,51 @@ func (m *member) DialBack(ctx context.Context, src, dst *virtnet.Addr, number ui
 	}
 	l := m.net.Link(dst.Host, src.Host)
 	return l.passage(ctx, l.answer(number))
+}
+
+// synRetry is how long a dial waits for an answer before it asks again, at first.
+const synRetry = time.Second
+
+// NoHost is what becomes of a dial to a host that is not there: of one that has crashed it is refused, and if the host has
+// vanished nobody answers until it is there again.
+func (m *member) NoHost(ctx context.Context, src, dst *virtnet.Addr, err error) error {
+	n := m.net
+	n.mu.Lock()
+	how := n.crashed[station{dst.Net, dst.Host}]
+	n.mu.Unlock()
+	switch how {
+	case crashReset:
+		return m.refuse(ctx, src, dst)
+	case crashSilent:
+		for wait := synRetry; ; wait = min(2*wait, 32*synRetry) {
+			if err := sleep(ctx, wait); err != nil {
+				return err
+			}
+			if n.up(dst.Net, dst.Host) {
+				return nil
+			}
+		}
+	}
+	return err
+}
+
+// refuse is a dial that comes to where nobody listens.
+func (m *member) refuse(ctx context.Context, src, dst *virtnet.Addr) error {
+	l := m.net.Link(src.Host, dst.Host)
+	number, d, _ := l.dial(source{src.Net, src.Port})
+	return l.refuse(ctx, number, d)
+}
+
+// refuse has a dial fail, after it has come there and the answer back.
+func (l *Link) refuse(ctx context.Context, number uint64, d time.Duration) error {
+	if err := l.passage(ctx, d); err != nil {
+		return err
+	}
+	back := l.net.Link(l.to, l.from)
+	if err := back.passage(ctx, back.answer(number)); err != nil {
+		return err
+	}
+	return virtnet.ErrConnRefused
 }
 
 // dial takes note of a dial from a port. It returns the dial's number, how long it takes on this way, and what happens to it.

@@ -202,10 +202,15 @@ func (c *conn) arrival(s *segment, r *Rules, at time.Time) time.Time {
 	if s.end == endWrite || s.end == endClose {
 		at = at.Add(r.CloseDelay)
 	}
-	if at.Before(c.out.last) {
-		return c.out.last
+	switch last := c.out.last; {
+	case at.After(last):
+		return at
+	case r.Slice > 0 && s.end == noEnd:
+		// An instant of its own: in a bubble a reader takes each segment before the next one comes.
+		return last.Add(1)
+	default:
+		return last
 	}
-	return at
 }
 
 // stall is how long the retransmissions of something take.

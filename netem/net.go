@@ -37,7 +37,8 @@ type Net struct {
 	mu       sync.Mutex // taken before those of links and connections
 	defaults *Rules
 	crashing map[station]crash
-	splits   []*Partition // those not healed
+	crashed  map[station]crash // how each host has gone that ever has
+	splits   []*Partition      // those not healed
 	swizzles uint64
 	links    map[pair]*Link
 	members  []*member              // those of the sub-networks that are not down
@@ -60,6 +61,7 @@ func (c Config) New() *Net {
 		seed:     c.Seed,
 		defaults: new(Rules),
 		crashing: make(map[station]crash),
+		crashed:  make(map[station]crash),
 		links:    make(map[pair]*Link),
 		orphaned: make(map[virtnet.Addr]*conn),
 	}

@@ -15,11 +15,12 @@ type Rules struct {
 	// and below 1. The distribution stays what it is.
 	Correlation float64
 
-	// Bandwidth is how many bytes the link passes in a second, for all its connections together. 0 is no limit.
+	// Bandwidth is how many bytes the link passes in a second, for all its connections together, which have one queue. 0 is no
+	// limit.
 	Bandwidth int64
 
-	// Window is how many bytes a connection may have on the way in one direction, before a Write waits. 0 means
-	// 256 KiB.
+	// Window is how many bytes a connection may have on the way in one direction, before a Write waits: no more than Window in
+	// a Latency passes. (Acknowledgements take no time.) 0 means 256 KiB.
 	Window int
 
 	// Loss is how probable it is that a segment is lost, and lost again when it is sent again: 0 to 1. As with
@@ -30,11 +31,12 @@ type Rules struct {
 	// Retransmit is how long the first retransmission takes. 0 means 200 ms.
 	Retransmit time.Duration
 
-	// Slice is how long a segment may be: a Write is cut into segments of that size, and no Read gets more of it at once
-	// than one unless more have arrived. 0 means 16 KiB.
+	// Slice is how long a segment may be: a Write is cut into segments of that size, which arrive a nanosecond apart at least, so
+	// that a Read that waits gets no more than one. 0 means 16 KiB, or what Bandwidth passes in 10 ms if that is less, but 512
+	// bytes at least, and what arrives at one instant comes together. No segment is longer than Window.
 	Slice int
 
-	// Dial is what happens to dials.
+	// Dial is what happens to dials, on the link from the host that dials.
 	Dial DialFault
 	// DialFirst is how many dials Dial happens to, from when the rules are set. 0 means all.
 	DialFirst int
@@ -67,6 +69,7 @@ const (
 const (
 	defaultWindow     = 256 << 10
 	defaultSlice      = 16 << 10
+	leastSlice        = 512 // unless it is chosen
 	defaultRetransmit = 200 * time.Millisecond
 	// maxLosses is how often a segment is lost at most, so that Loss 1 has an end: the stall is then 2^10-1 times
 	// Retransmit.
@@ -81,10 +84,15 @@ func (r *Rules) window() int {
 }
 
 func (r *Rules) slice() int {
-	if r.Slice == 0 {
-		return defaultSlice
+	n := r.Slice
+	switch {
+	case n > 0:
+	case r.Bandwidth > 0:
+		n = int(min(max(r.Bandwidth/100, leastSlice), defaultSlice))
+	default:
+		n = defaultSlice
 	}
-	return r.Slice
+	return min(n, r.window())
 }
 
 func (r *Rules) retransmit() time.Duration {

@@ -72,7 +72,7 @@ func TestHalfClose(t *testing.T) {
 // The window bounds what is on the way: a Write waits for room, a deadline or a close.
 func TestWindow(t *testing.T) {
 	run(t, 0, func(w *world) {
-		w.set("α", "β", netem.Rules{Latency: netem.Constant(time.Second), Window: 10, Slice: 5})
+		w.set("α", "β", netem.Rules{Latency: netem.Constant(time.Second), Window: 10})
 		c, d := w.pair("α", "β")
 		w.write(c, "0123456789")
 		began := time.Now()

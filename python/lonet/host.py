@@ -102,7 +102,8 @@ class Host(Bound):
             raise
 
     def listen(self, laddr: str = "", backlog: Optional[int] = None) -> Listener:
-        """Starts to listen at laddr, "host:port"; the host is this one, or empty. It does not wait.
+        """Starts to listen at laddr, "host:port"; the host is this one, or empty; 0.0.0.0 and
+        [::] mean the same. It does not wait.
 
         Port 0, or an empty laddr, takes the lowest free port. As many dials as backlog says may wait for an accept, the
         next is refused; None means what was given to join, 0 that a dial succeeds only while an accept waits.
@@ -114,6 +115,8 @@ class Host(Bound):
         addr = None
         try:
             addr = resolve(network, self._name, laddr or ":0")
+            if addr.host in ("0.0.0.0", "::"):
+                addr = Addr(network, self._name, addr.port)
             if addr.host != self._name:
                 raise ErrAddrNoListen()
             listener = Listener(self, addr, self._net._backlog if backlog is None else max(backlog, 0))
