@@ -9,8 +9,9 @@ const (
 	// ackMost is after how many bytes received an acknowledgement is due, at most: what is kept for longer falls out of
 	// the sender's cache.
 	ackMost = 128 << 10
-	// ackDelay is how long one for less waits for more.
-	ackDelay = 5 * time.Millisecond
+	// ackDelay is how long one for less waits for more: the other end keeps little for it, and a timer that is due soon makes each
+	// wait of the process for the network dearer.
+	ackDelay = 100 * time.Millisecond
 )
 
 // Acks acknowledge what comes, if the other end keeps what it sends. The bytes of acknowledgements alone are

@@ -41,6 +41,18 @@ type backlog struct{ last *chunk }
 
 func (b *backlog) empty() bool { return b.last == nil }
 
+// peek copies bytes, and leaves them.
+func (b *backlog) peek(p []byte) (n int) {
+	if b.last == nil {
+		return 0
+	}
+	for c := b.last.next; ; c = c.next {
+		if n += copy(p[n:], c.buf[c.r:c.w]); c == b.last {
+			return n
+		}
+	}
+}
+
 // tail returns a chunk with room for some of the next n bytes, which are added to b with its w.
 func (b *backlog) tail(n int) *chunk {
 	if b.last != nil && b.last.w < len(b.last.buf) {

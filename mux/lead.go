@@ -13,7 +13,8 @@ import (
 // not be long: the goroutine leads again
 //
 //   - at once, if anybody else begins to wait for something, Accept aside, or waits when a Read leaves;
-//   - when no Read has come to lead for a millisecond or two. Then it rests less readily the next time, unless many had led.
+//   - when no Read has come to lead for a millisecond or two, or some more if many had led in short order. Then it rests less
+//     readily the next time, unless many had led.
 //
 // Those who have waited all the while that something came for one stream alone are patient: they are no reason for it.
 type leadership struct {
@@ -38,7 +39,8 @@ type leadership struct {
 	seen   uint32 // terms, when the timer fired last
 	began  uint32 // terms, when the goroutine began to rest
 	enough int    // how long a streak has to be for the goroutine to rest
-	err    error  // that a Read has met
+	every  time.Duration
+	err    error // that a Read has met
 	closed bool
 }
 
@@ -55,14 +57,19 @@ const (
 	// steadyStreak is how long one stream must have been the only one, for others that wait to be patient.
 	steadyStreak = 64
 	mostStreak   = 1 << 20
-	// vacancy is how often to look whether nobody leads. A timer in every gap would cost more than is gained.
-	vacancy = time.Millisecond
+	// vacancy is how often to look whether nobody leads. A timer in every gap would cost more than is gained. But one that is due
+	// soon makes each wait of the process for the network dearer: a round trip between two processes takes half as long again. So it
+	// is looked less often, up to mostVacancy, while quickTerms Reads or more lead between two looks.
+	vacancy     = time.Millisecond
+	mostVacancy = 16 * time.Millisecond
+	quickTerms  = 16
 )
 
 func (l *leadership) init(r *reader) {
 	l.r = r
 	l.cond.L = &l.mu
 	l.enough = firstStreak
+	l.every = vacancy
 }
 
 // woke notes that a stream was woken.
@@ -103,7 +110,7 @@ func (l *leadership) rest() error {
 	if l.impatient() {
 		l.fill()
 	} else {
-		l.arm()
+		l.arm(l.every)
 	}
 	for l.state.Load() != leadOwn {
 		l.cond.Wait()
@@ -133,14 +140,14 @@ func (l *leadership) fill() {
 	}
 }
 
-// arm makes tick look whether Reads come back. Lock held.
-func (l *leadership) arm() {
+// arm makes tick look, after d, whether Reads come back. Lock held.
+func (l *leadership) arm(d time.Duration) {
 	l.armed.Store(true)
 	l.seen = l.terms.Load()
 	if l.timer == nil {
-		l.timer = time.AfterFunc(vacancy, l.tick)
+		l.timer = time.AfterFunc(d, l.tick)
 	} else {
-		l.timer.Reset(vacancy)
+		l.timer.Reset(d)
 	}
 }
 
@@ -159,12 +166,21 @@ func (l *leadership) tick() {
 		// It has paid if many Reads have led; a pause comes after anything.
 		if terms-l.began >= uint32(4*l.enough) {
 			l.enough = firstStreak
+			l.every = max(l.every/2, vacancy)
 		} else {
 			l.enough = min(2*l.enough, mostStreak)
+			l.every = vacancy
 		}
 		l.fill()
 	case state == leadVacant || terms != l.seen:
-		l.arm()
+		if terms-l.seen >= quickTerms {
+			l.every = min(2*l.every, mostVacancy)
+		}
+		if state == leadVacant { // perhaps a pause has begun
+			l.arm(vacancy)
+		} else {
+			l.arm(l.every)
+		}
 	}
 	// Else a Read leads that waits for long. It sets the timer when it leaves, or has left and sees that it is not set.
 }
@@ -206,7 +222,7 @@ func (l *leadership) read(st *Stream) {
 		case impatient || l.closed:
 			l.fill()
 		case !l.armed.Load():
-			l.arm()
+			l.arm(l.every)
 		}
 	}
 }

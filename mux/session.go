@@ -180,9 +180,16 @@ func (s *Session) all() []*Stream {
 // Open begins a stream. It does not wait for the other end: data can be written at once, and the stream comes out of
 // the other end's Accept. If the other end's limits don't allow another stream now, Open waits until they do. The
 // error's cause is that of the context, ErrGoAway, or why the session has ended.
-func (s *Session) Open(ctx context.Context) (*Stream, error) {
+func (s *Session) Open(ctx context.Context) (*Stream, error) { return s.open(ctx, true) }
+
+// OpenToWrite is Open for who writes at once: the stream's beginning goes with what the session sends next, with its own first Write,
+// CloseWrite, Reset or Close at the latest. That saves a timer, which a process that waits for the network feels.
+func (s *Session) OpenToWrite(ctx context.Context) (*Stream, error) { return s.open(ctx, false) }
+
+// open opens a stream. Soon tells whether its beginning is to be sent without data, if there is none soon.
+func (s *Session) open(ctx context.Context, soon bool) (*Stream, error) {
 	for {
-		st, err := s.tryOpen()
+		st, err := s.tryOpen(soon)
 		if st != nil {
 			return st, nil
 		}
@@ -210,7 +217,7 @@ func (s *Session) waitOpenable(ctx context.Context) error {
 }
 
 // tryOpen opens a stream if that is allowed now.
-func (s *Session) tryOpen() (*Stream, error) {
+func (s *Session) tryOpen(soon bool) (*Stream, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -226,7 +233,7 @@ func (s *Session) tryOpen() (*Stream, error) {
 	st := &Stream{s: s, id: s.nextOwn, window: s.firstWindow, recvMax: uint64(s.firstWindow), sendMax: s.peerCredit}
 	s.nextOwn += 2
 	s.streams[st.id] = st
-	s.w.open(st.id)
+	s.w.open(st.id, soon)
 	if s.opens < s.maxOpens {
 		notify(s.openable)
 	}

@@ -267,6 +267,13 @@ func (st *Stream) consumed(n int) {
 	st.s.consumed(n)
 }
 
+// Peek copies to p what a Read would return that need not wait, and leaves it to be read.
+func (st *Stream) Peek(p []byte) (n int) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	return st.unread.peek(p)
+}
+
 // Write writes p. It waits while the other end's limits, or the carrier, do not let it, and returns how much of p will
 // be sent. That need not have arrived when it returns. After it has returned, p is the caller's again, whatever the
 // error.
@@ -329,6 +336,9 @@ func (st *Stream) write(src *source, n *int) (err error) {
 // waitCredit waits until a Write has to look again whether it may go on.
 func (st *Stream) waitCredit() {
 	st.needSending()
+	st.s.w.mu.Lock()
+	st.s.w.nudge()
+	st.s.w.mu.Unlock()
 	snd := st.sending
 	snd.lead = &st.s.r.lead
 	snd.lead.await()
