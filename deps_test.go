@@ -46,6 +46,8 @@ var graph = []struct{ pkg, may string }{
 	{"astranet", "mux xnet internal/pipe internal/punycode astranet/ca github.com/coder/websocket"},
 
 	{"astranet/ca", ""}, // identity: the standard library only
+	{"astranet/internal/directory", "astranet/internal/route astranet/ca"},
+	{"astranet/internal/route", ""},
 
 	{"cmd/...", "virtnet xnet/... pipenet lonet astranet astranet/ca internal/hostname cmd/... github.com/spf13/cobra golang.org/x/sys"},
 }

@@ -29,6 +29,8 @@ type AstraNet interface {
 	// The error is a *net.OpError whose Err is a *[NodeError] with ErrNoService, ErrNoRoute, ErrRefused, ErrDenied or the
 	// context's error; a *net.AddrError; or ErrNodeClosed.
 	DialContext(ctx context.Context, network, hp string) (net.Conn, error)
+	// HttpDialContext is HttpDial with a context, for http.Transport's DialContext.
+	HttpDialContext(ctx context.Context, network, host string) (net.Conn, error)
 	// HttpDial is Dial for http.Transport: port 80 is left out, so http://service/ dials "service".
 	HttpDial(network, host string) (net.Conn, error)
 

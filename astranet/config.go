@@ -14,8 +14,9 @@ import (
 // Config has the settings of a node. The zero value is what [New] uses. A Config with which something is wrong gives a node whose every
 // call fails with ErrConfig.
 type Config struct {
-	// ID is the node's number, by which others tell it from all others while it runs. 0 draws one at random, which is
-	// right unless somebody has to know it in advance. Nodes made of one by New, WithEnv and the like have the same, so of these
+	// ID is the node's number, by which others tell it from all others while it runs. 0 draws one at random. A server that has
+	// the same one each time it starts is known again: what others had with the process before ends at once, and not after their
+	// Grace. Nodes made of one by New, WithEnv and the like have the same, so of these
 	// only one can be linked.
 	ID uint64
 

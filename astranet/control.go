@@ -168,9 +168,10 @@ func (l *link) heard(b []byte) error {
 		if len(b) < 6 || len(b) < 6+int(b[5]) {
 			return errServices
 		}
-		s := ServiceId{Service: string(b[6 : 6+b[5]]), Host: l.peer.id, Port: binary.BigEndian.Uint32(b[1:]), Node: l.peer.name}
+		end := 6 + int(b[5]) // not of type byte
+		s := ServiceId{Service: string(b[6:end]), Host: l.peer.id, Port: binary.BigEndian.Uint32(b[1:]), Node: l.peer.name}
 		there := b[0] == 1
-		b = b[6+b[5]:]
+		b = b[end:]
 		if s.Service == "" || checkService(s.Service) != nil {
 			continue // a later version may know what it is
 		}
@@ -185,6 +186,9 @@ func (l *link) heard(b []byte) error {
 func (l *link) heardOf(s ServiceId, there bool) error {
 	n, p := l.node, l.peer
 	if !n.set.Rules.allow(BindAction, p.name, "", s.Service) {
+		if there && !l.barred.Swap(true) {
+			n.log.Warn("a service is passed over: this node's rules forbid its node to bind it. There may be others", "service", s.Service, "node", p.text())
+		}
 		return nil
 	}
 	in := &n.services

@@ -27,9 +27,15 @@ func (n *node) DialTimeout(network, hp string, t time.Duration) (net.Conn, error
 }
 
 func (n *node) HttpDial(network, host string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), dialPatience)
+	defer cancel()
+	return n.HttpDialContext(ctx, network, host)
+}
+
+func (n *node) HttpDialContext(ctx context.Context, network, host string) (net.Conn, error) {
 	name, port, has, err := splitPort(host)
 	if err != nil {
-		return n.Dial(network, host) // which says so
+		return n.DialContext(ctx, network, host) // which says so
 	}
 	// Package http writes names that are not ASCII as DNS does.
 	if decoded := punycode.ToUnicode(name); decoded != name && !n.services.has(name+n.set.env) {
@@ -38,7 +44,7 @@ func (n *node) HttpDial(network, host string) (net.Conn, error) {
 	if has && port != 80 {
 		name += ":" + strconv.FormatUint(uint64(port), 10)
 	}
-	return n.Dial(network, name)
+	return n.DialContext(ctx, network, name)
 }
 
 func (n *node) DialContext(ctx context.Context, network, hp string) (net.Conn, error) {
@@ -198,6 +204,13 @@ func (n *node) chooseHost(t target) (s ServiceId, found bool, next <-chan struct
 	return s, n.reachableLocked(t.host), n.linked, nil
 }
 
+// looksLikeHost tells whether what is dialled could be a node's id, if there were one.
+func (t target) looksLikeHost() bool {
+	name, _, _, _ := splitPort(t.hp)
+	_, ok := ParseHostName(name)
+	return ok
+}
+
 // notFound is the error of a dial that has waited in vain.
 func (n *node) notFound(t target, err error) error {
 	if t.host != 0 {
@@ -208,6 +221,8 @@ func (n *node) notFound(t target, err error) error {
 		reason += " at port " + strconv.FormatUint(uint64(t.port), 10)
 	}
 	switch k := len(n.Routes()); {
+	case t.looksLikeHost():
+		reason += ", nor is a node with that id linked with this one"
 	case n.services.count(t.service, n.id) > 0 && !n.set.loopback:
 		reason += " but on this node, which is not made WithLoopBack"
 	case k == 0:
@@ -232,12 +247,20 @@ func (n *node) connect(ctx context.Context, p *peer, q request) (*mux.Stream, er
 	st, err := s.mux.OpenToWrite(ctx)
 	n.opened(s, errors.Is(err, mux.ErrGoAway))
 	if err == nil {
+		p.asks(st)
 		err = ask(ctx, st, q)
+		lost := p.asked(st)
 		if err == nil {
+			if lost { // the answer was there already
+				_ = st.SetDeadline(time.Time{})
+			}
 			return st, nil
 		}
 		_ = st.Reset(codeUnknown)
 		_ = st.Close()
+		if lost && ctx.Err() == nil && !n.isClosed() {
+			return nil, errTryAgain // on another node, if there is one, or when there is a link again
+		}
 	}
 	if re, ok := errors.AsType[refusedError](err); ok {
 		return nil, &NodeError{Host: p.id, Node: p.name, Err: refusal(re).err(), Reason: refusal(re).reason}

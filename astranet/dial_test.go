@@ -42,7 +42,7 @@ func TestDialErrors(t *testing.T) {
 		fails("nosuch", `no such service: "nosuch" on the node that this one is linked with`+ended, none...)
 		l := w.bind(w.s, "svc:70")
 		fails("svc:71", `no such service: "svc" at port 71 on the node that this one is linked with`+ended, none...)
-		fails("AAAAAAAAAAM:70", `no such service: "AAAAAAAAAAM" at port 70 on the node that this one is linked with`+ended, none...)
+		fails("AAAAAAAAAAM:70", `no such service: "AAAAAAAAAAM" at port 70, nor is a node with that id linked with this one`+ended, none...)
 		own := w.bind(w.c, "own:5")
 		fails("own", `no such service: "own" but on this node, which is not made WithLoopBack`+ended, none...)
 		own.Close()

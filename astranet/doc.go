@@ -12,7 +12,11 @@
 //	err := client.Join("tcp", "127.0.0.1:10000")
 //	conn, err := client.Dial("", "greeter")
 //
-// Listeners and connections are those of package net: net/http, gRPC and the like run on them.
+// Listeners and connections are those of package net: net/http, gRPC and the like run on them. A connection has CloseWrite and
+// CloseRead, and its RemoteAddr is an *[Addr], which has the name that the other node has proved.
+//
+// A program closes its node before it ends: what it has written and closed arrives then, and the other ends hear that it is gone. After a
+// kill they wait for it to come back, for [Config.Grace].
 //
 // # Links and sessions
 //

@@ -1,7 +1,6 @@
 package astranet_test
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -22,8 +21,7 @@ func Example() {
 	client := astranet.New()
 	defer client.Close()
 	_ = client.Join("tcp", server.Addrs()[0].String())
-	dial := func(_ context.Context, network, host string) (net.Conn, error) { return client.HttpDial(network, host) }
-	web := http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}
+	web := http.Client{Transport: &http.Transport{DialContext: client.HttpDialContext, DisableKeepAlives: true}}
 	answer, err := web.Get("http://greeter/world")
 	if err != nil {
 		fmt.Println(err)

@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 )
 
-// flowing is a connection on which a Write does not wait for the other end while TLS's handshake goes on. Who refuses the other's
-// certificate sends an alert, while that still sends the rest of its flight: on a carrier without a buffer, such as net.Pipe, both would
+// flowing is a connection on which a Write does not wait for the other end while the handshake goes on. Who refuses the other says so while
+// that may still be sending, such as the rest of TLS's first flight: on a carrier without a buffer, such as net.Pipe, both would
 // wait until the time is up, and neither get to know why.
 type flowing struct {
 	net.Conn
@@ -24,11 +24,16 @@ type flowing struct {
 func newFlowing(c net.Conn) *flowing {
 	f := &flowing{Conn: c}
 	f.idle.L = &f.mu
-	switch c.(type) {
-	case *net.TCPConn, *net.UnixConn: // the kernel has buffers
-		f.settled.Store(true)
-	}
 	return f
+}
+
+// isBuffered tells whether a Write to a connection is known not to wait for the other end, as long as it is small.
+func isBuffered(c net.Conn) bool {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
 }
 
 func (f *flowing) Write(p []byte) (int, error) {

@@ -23,6 +23,7 @@ type handshake struct {
 	other   hello
 	step    string // what the other end is to do
 	decided bool   // this end has refused the other, and only lets it know
+	flow    *flowing
 
 	identity ca.Identity // that the other end has proved; without credentials none
 }
@@ -34,6 +35,10 @@ func (h *handshake) run(ctx context.Context) (*link, error) {
 	defer cancel()
 	raw := h.conn
 	h.conn = steady(raw)
+	if !isBuffered(raw) {
+		h.flow = newFlowing(h.conn)
+		h.conn = h.flow
+	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	l, err := h.steps(ctx)
 	if !stop() && err == nil {
@@ -71,6 +76,9 @@ func (h *handshake) steps(ctx context.Context) (*link, error) {
 		_, _ = h.conn.Write(verdict{linkDenied, he.there}.encode())
 		h.decided = true
 		h.linger()
+		if h.flow != nil {
+			h.drain(refusedSoon)
+		}
 	}
 	if err != nil {
 		return nil, h.explain(err)
@@ -94,9 +102,15 @@ func (h *handshake) steps(ctx context.Context) (*link, error) {
 	case err == nil:
 		err = werr
 	}
+	if err == nil && h.flow != nil {
+		err = h.flow.settle()
+	}
 	if err != nil {
 		l.abandon()
 		return nil, h.explain(err)
+	}
+	if h.flow != nil && h.tls == nil {
+		l.conn = h.flow.Conn
 	}
 	return l, nil
 }
@@ -142,15 +156,25 @@ func (h *handshake) exchange(p []byte, read func() error) (err, werr error) {
 
 // linger lets the other end read the verdict before the connection is closed, which could destroy it on its way.
 func (h *handshake) linger() {
-	if closeWrite(h.conn) == nil {
-		h.drain()
+	if h.flow != nil {
+		stop := time.AfterFunc(refusedPatience, func() { _ = h.conn.Close() })
+		defer stop.Stop()
+		_ = h.flow.settle()
+	} else if closeWrite(h.conn) == nil {
+		h.drain(refusedPatience)
 	}
 }
 
-// drain reads until the other end has closed, too, for a second at most. Until then it may have something to write, which it must get rid of
+const (
+	// refusedPatience is how long an end that refuses the other waits until that has closed, refusedSoon if that may wait likewise.
+	refusedPatience = time.Second
+	refusedSoon     = 100 * time.Millisecond
+)
+
+// drain reads until the other end has closed, too, or for a while. Until then it may have something to write, which it must get rid of
 // before it reads.
-func (h *handshake) drain() {
-	stop := time.AfterFunc(time.Second, func() { _ = h.conn.Close() })
+func (h *handshake) drain(limit time.Duration) {
+	stop := time.AfterFunc(limit, func() { _ = h.conn.Close() })
 	defer stop.Stop()
 	_, _ = io.CopyN(io.Discard, h.conn, 64<<10)
 }
@@ -164,9 +188,8 @@ func (h *handshake) secure(ctx context.Context) error {
 	if creds == nil {
 		return nil
 	}
-	inner := newFlowing(h.conn)
 	if h.dialled {
-		h.tls = tls.Client(inner, creds.Client())
+		h.tls = tls.Client(belowTLS(h.conn), creds.Client())
 	} else {
 		h.step = "anything"
 		var first [1]byte
@@ -177,22 +200,19 @@ func (h *handshake) secure(ctx context.Context) error {
 		if first[0] != tlsRecord {
 			return h.refusePlain()
 		}
-		h.tls = tls.Server(&prefixConn{Conn: inner, first: first[:]}, creds.Server())
+		h.tls = tls.Server(&prefixConn{Conn: belowTLS(h.conn), first: first[:]}, creds.Server())
 	}
 	if err := h.tls.HandshakeContext(ctx); err != nil {
 		if isOwn(err) && ctx.Err() == nil {
 			h.decided = true
-			if inner.settled.Load() { // or it would overtake the alert
+			if h.flow == nil { // or it would overtake the alert
 				_ = closeWrite(h.conn)
 			}
-			h.drain()
+			h.drain(refusedPatience)
 		}
 		return h.explain(cutShort(err))
 	}
-	if err := inner.settle(); err != nil {
-		return cutShort(err)
-	}
-	h.conn = h.tls
+	h.conn = seal(h.tls)
 	var err error
 	h.identity, err = creds.Peer(h.tls.ConnectionState())
 	return err
@@ -211,7 +231,10 @@ func (h *handshake) refusePlain() error {
 	v := verdict{linkTLS, "it wants TLS and a certificate of its mesh, and what came was neither"}
 	if _, err := h.conn.Write(append(own.encode(), v.encode()...)); err == nil {
 		h.decided = true
-		h.linger()
+		if h.flow == nil {
+			_ = closeWrite(h.conn)
+		}
+		h.drain(refusedPatience)
 	}
 	return &verdictError{verdict: verdict{linkTLS, "the other end speaks no TLS"}}
 }

@@ -78,11 +78,14 @@ func (h hello) encode() []byte {
 // readHello reads a hello.
 func readHello(r io.Reader) (h hello, err error) {
 	var b [helloFixed]byte
-	if _, err := io.ReadFull(r, b[:]); err != nil {
+	if _, err := io.ReadFull(r, b[:len(helloMagic)]); err != nil { // what is no node may send no more than that
 		return h, cutShort(err)
 	}
-	if err := checkMagic(b[:]); err != nil {
+	if err := checkMagic(b[:len(helloMagic)]); err != nil {
 		return h, err
+	}
+	if _, err := io.ReadFull(r, b[len(helloMagic):]); err != nil {
+		return h, cutShort(err)
 	}
 	h.lowest, h.highest = b[helloFixed-4], b[helloFixed-3]
 	size := int(binary.BigEndian.Uint16(b[helloFixed-2:]))

@@ -143,7 +143,7 @@ func TestExpiresWhileLinked(t *testing.T) {
 						}
 						// It is asked again, but seldom.
 						time.Sleep(10 * time.Minute)
-						if n := w.js.count("did not become a link"); n < 60 || n > 125 {
+						if n := w.js.count("did not become a link"); n < 60 || n > 250 {
 							t.Errorf("asked %d times in 10 minutes", n)
 						}
 						old.renew(t, mesh, 0)

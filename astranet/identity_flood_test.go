@@ -31,7 +31,7 @@ func TestHandshakeFlood(t *testing.T) {
 	stop := make(chan struct{})
 	var crew sync.WaitGroup
 	var done, half atomic.Int64
-	const atOnce = 100 // on this machine; each has 20 connections open
+	const atOnce = 40 // that shake hands; the others wait
 	for i := range atOnce {
 		crew.Go(func() {
 			var open []net.Conn
@@ -68,6 +68,11 @@ func TestHandshakeFlood(t *testing.T) {
 			}
 		})
 	}
+	end := sync.OnceFunc(func() {
+		close(stop)
+		crew.Wait()
+	})
+	defer end()
 	eventually(t, "a flood", func() bool { return done.Load() > 200 })
 	for range 3 {
 		c := newNode(t, astranet.Config{Credentials: enrol(t, mesh, "c", 0).creds})
@@ -83,8 +88,7 @@ func TestHandshakeFlood(t *testing.T) {
 		t.Logf("linked and dialled in %v", time.Since(begin))
 		c.Close()
 	}
-	close(stop)
-	crew.Wait()
+	end()
 	t.Logf("%d handshakes of strangers, %d half open at most", done.Load(), half.Load())
 	if n := half.Load(); n > most {
 		t.Errorf("%d were half open, want %d at most", n, most)

@@ -262,7 +262,8 @@ func TestHostileMember(t *testing.T) {
 	// Another's: the frame has no room for whose it is, so it is the sender's, which may not have it.
 	astranet.Announce(evil, 1, astranet.ServiceId{Service: "accounts", Host: 2, Port: 80, Node: "bank"}, astranet.ServiceId{Service: "accounts.prod", Port: 81},
 		astranet.ServiceId{Service: "mine", Host: 2, Port: 82, Node: "bank"}, astranet.ServiceId{Service: "two\nlines", Port: 83},
-		astranet.ServiceId{Service: "a:b", Port: 84}, astranet.ServiceId{Service: strings.Repeat("x", 201), Port: 85})
+		astranet.ServiceId{Service: "a:b", Port: 84}, astranet.ServiceId{Service: strings.Repeat("x", 201), Port: 85},
+		astranet.ServiceId{Service: strings.Repeat("x", 250), Port: 86}, astranet.ServiceId{Service: strings.Repeat("x", 255), Port: 87})
 	eventually(t, "what it may have", func() bool {
 		return slices.ContainsFunc(s.Services(), func(s astranet.ServiceId) bool { return s.Service == "mine" })
 	})
@@ -271,6 +272,11 @@ func TestHostileMember(t *testing.T) {
 	slices.SortFunc(got, func(a, b astranet.ServiceId) int { return strings.Compare(a.Service, b.Service) })
 	if !slices.Equal(got, want) {
 		t.Errorf("services %+v, want %+v", got, want)
+	}
+
+	js.want(t, "There may be others service=accounts node=evil (AAAAAAAAAAM)")
+	if n := js.count("a service is passed over"); n != 1 {
+		t.Errorf("%d lines about what it may not have, want 1", n)
 	}
 
 	// A million that it may not bind leave nothing; a million others end the link.
@@ -357,3 +363,20 @@ type at struct {
 }
 
 func (c at) RemoteAddr() net.Addr { return c.remote }
+
+// A link has one control stream: who opens a thousand gets the others back at once.
+func TestControlStreams(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		mesh := namedCA(t, "mesh")
+		joined(t, enrol(t, mesh, "s", 0), enrol(t, mesh, "c", 0), func(w *mesh2) {
+			if n, err := astranet.OpenStreams(w.s, 2, 1, 1000); n != 0 || err != nil {
+				t.Errorf("%d are open, %v", n, err)
+			}
+			acceptAll(w.bind(w.s, "svc"))
+			if _, err := w.c.Dial("", "svc"); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}

@@ -65,16 +65,11 @@ func (j *journal) want(t testing.TB, end string) {
 	t.Errorf("no line in the log that ends\n\t%s\nit is\n\t%s", end, strings.Join(j.all(), "\n\t"))
 }
 
-type journalHandler struct {
-	j     *journal
-	attrs string
-}
+type journalHandler struct{ j *journal }
 
 func (*journalHandler) Enabled(context.Context, slog.Level) bool { return true }
 func (h *journalHandler) WithGroup(string) slog.Handler          { return h }
-func (h *journalHandler) WithAttrs(all []slog.Attr) slog.Handler {
-	return h // who it is the test knows
-}
+func (h *journalHandler) WithAttrs([]slog.Attr) slog.Handler     { return h } // who it is the test knows
 
 func (h *journalHandler) Handle(_ context.Context, r slog.Record) error {
 	line := r.Message

@@ -14,7 +14,9 @@ import (
 
 const (
 	firstBackoff = 50 * time.Millisecond
-	mostBackoff  = 10 * time.Second
+	mostBackoff  = 5 * time.Second // well within the Grace of sessions that wait
+	// refusedBackoff is how long a node is left alone that has refused this one for good.
+	refusedBackoff = 10 * time.Second
 	// resolveEvery is how long after a name was resolved it is again: for addresses that are new. If there is no link at one
 	// of the old ones it is tried sooner.
 	resolveEvery   = 10 * time.Second
@@ -214,6 +216,21 @@ func (k *keeper) tell(err error) {
 	}
 }
 
+// pause waits for d, or until the node has other credentials: with these it may be let in.
+func (k *keeper) pause(d time.Duration) {
+	var changed <-chan struct{}
+	if c := k.join.node.set.Credentials; c != nil {
+		changed = c.Changed()
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-changed:
+	case <-k.ctx.Done():
+	}
+}
+
 // run dials for ever. What the other node says for good is asked again, too, but seldom: it may be put right.
 func (k *keeper) run() {
 	backoff := firstBackoff
@@ -226,15 +243,16 @@ func (k *keeper) run() {
 		if was && time.Since(began) > backoff {
 			backoff = firstBackoff
 		}
+		wait := backoff
 		if isFinal(err) && !was { // after a link there may be another at once, say with the next certificate
-			backoff = mostBackoff
+			wait = refusedBackoff
 		}
 		k.log(was, err)
 		select {
 		case k.join.lost <- struct{}{}:
 		default:
 		}
-		pause(k.ctx, jitter(backoff))
+		k.pause(jitter(wait))
 		backoff = min(2*backoff, mostBackoff)
 	}
 	k.tell(ErrNodeClosed)

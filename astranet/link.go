@@ -29,6 +29,7 @@ type link struct {
 	work      sync.WaitGroup // the goroutines of its streams
 
 	controlled atomic.Bool // the other end has opened the control stream
+	barred     atomic.Bool // it was logged that a service of the other node is passed over
 
 	// Guarded by node.mu.
 	up       bool                   // in peer.links

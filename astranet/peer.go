@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/virtnet/virtnet/mux"
 )
 
 // peer is another node, or this one as it dials itself. It is in node.peers while it has links or sessions.
@@ -16,18 +18,19 @@ type peer struct {
 	slow atomic.Bool // it did not take an answer soon
 
 	// Guarded by node.mu.
-	life     uint64     // of its process
-	judged   uint64     // links that this end has admitted
-	pending  []*link    // admitted by this end, not yet by the other
-	links    []*link    // the first is the one in use
-	sessions []*session // the last is the one for new streams
-	opening  bool       // a session is being opened
-	wanted   bool       // the other node wants one, and this one is to open it
-	tunnels  int        // taken from the other node: those that are beginning, and sessions
-	answers  int        // how many answers wait for it
-	denials  int        // dials that were denied and not logged
-	denied   time.Time  // when one was logged
-	called   *link      // on which the other node was asked to open one, and has not yet
+	asking   map[*mux.Stream]bool // requests without an answer, and whether they were interrupted
+	life     uint64               // of its process
+	judged   uint64               // links that this end has admitted
+	pending  []*link              // admitted by this end, not yet by the other
+	links    []*link              // the first is the one in use
+	sessions []*session           // the last is the one for new streams
+	opening  bool                 // a session is being opened
+	wanted   bool                 // the other node wants one, and this one is to open it
+	tunnels  int                  // taken from the other node: those that are beginning, and sessions
+	answers  int                  // how many answers wait for it
+	denials  int                  // dials that were denied and not logged
+	denied   time.Time            // when one was logged
+	called   *link                // on which the other node was asked to open one, and has not yet
 	services map[ServiceId]struct{}
 }
 
@@ -136,10 +139,41 @@ func (p *peer) removeLink(l *link) {
 	p.links = slices.DeleteFunc(p.links, func(other *link) bool { return other == l })
 	p.sweepLocked()
 	if len(p.links) == 0 {
+		for st := range p.asking {
+			p.interruptLocked(st)
+		}
 		n.routes.remove(ServiceId{Service: p.name, Host: p.id, Node: p.name})
 	}
 	n.forgetLocked(p)
 	n.changedLocked()
+}
+
+// asks notes a stream whose request has no answer yet. If there is no link any more it interrupts that, and removeLink does when the
+// last one ends: a dial need not wait for a node that may be gone.
+func (p *peer) asks(st *mux.Stream) {
+	p.node.mu.Lock()
+	defer p.node.mu.Unlock()
+	if p.asking == nil {
+		p.asking = make(map[*mux.Stream]bool)
+	}
+	p.asking[st] = false
+	if len(p.links) == 0 && p.id != p.node.id {
+		p.interruptLocked(st)
+	}
+}
+
+func (p *peer) interruptLocked(st *mux.Stream) {
+	p.asking[st] = true
+	_ = st.SetDeadline(time.Unix(1, 0))
+}
+
+// asked says that the wait for an answer is over. It tells whether it was interrupted; it is not from now on.
+func (p *peer) asked(st *mux.Stream) (interrupted bool) {
+	p.node.mu.Lock()
+	defer p.node.mu.Unlock()
+	interrupted = p.asking[st]
+	delete(p.asking, st)
+	return interrupted
 }
 
 // link waits for a link to the node.

@@ -31,6 +31,27 @@ type sealed struct {
 	one   net.Buffers
 }
 
+// belowTLS returns what TLS is to run on, so that it can be sealed: if c takes Writes that are interrupted.
+func belowTLS(c net.Conn) net.Conn {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return &outbox{Conn: c}
+	}
+	return c
+}
+
+// seal makes a TLS connection a sealed one, when its handshake is done, if it runs on what belowTLS has made for that.
+func seal(c *tls.Conn) net.Conn {
+	below := c.NetConn()
+	if p, ok := below.(*prefixConn); ok {
+		below = p.Conn
+	}
+	if out, ok := below.(*outbox); ok {
+		return newSealed(c, out)
+	}
+	return c
+}
+
 func newSealed(c *tls.Conn, out *outbox) *sealed {
 	out.hold()
 	return &sealed{Conn: c, out: out}

@@ -34,6 +34,8 @@ func testListenErrors(w *world) {
 	}{
 		{b, ":1", "β:1", virtnet.ErrAddrAlreadyUsed},
 		{b, "β:1", "β:1", virtnet.ErrAddrAlreadyUsed},
+		{b, "0.0.0.0:1", "β:1", virtnet.ErrAddrAlreadyUsed},
+		{b, "[::]:1", "β:1", virtnet.ErrAddrAlreadyUsed},
 		{b, ":2", "β:2", virtnet.ErrAddrAlreadyUsed}, // an accepted connection's
 		{a, ":1", "α:1", virtnet.ErrAddrAlreadyUsed}, // a dialled connection's
 		{a, "β:5", "β:5", virtnet.ErrAddrNoListen},

@@ -129,6 +129,8 @@ class ListenClauses(World):
         for host, laddr, addr, kind in (
             (b, ":1", "β:1", lonet.ErrAddrAlreadyUsed),
             (b, "β:1", "β:1", lonet.ErrAddrAlreadyUsed),
+            (b, "0.0.0.0:1", "β:1", lonet.ErrAddrAlreadyUsed),
+            (b, "[::]:1", "β:1", lonet.ErrAddrAlreadyUsed),
             (b, ":2", "β:2", lonet.ErrAddrAlreadyUsed),  # an accepted connection's
             (a, ":1", "α:1", lonet.ErrAddrAlreadyUsed),  # a dialled connection's
             (a, "β:5", "β:5", lonet.ErrAddrNoListen),
