@@ -52,7 +52,7 @@ type AstraNet interface {
 	Handler() http.Handler
 	// Join links this node with the one at the address, or, if that is a name, with those at all addresses it has, and keeps
 	// doing so: names are looked up again. The networks are those of ListenAndServe, and "wss", WebSocket within TLS as browsers know it;
-	// a WebSocket's name is one address. Join returns when there is a link. If at first there is none it returns why, and goes on, unless the
+	// a WebSocket's name is one address. Join returns when there is a link, and Services has those of its other end. If at first there is none it returns why, and goes on, unless the
 	// address is wrong or an identity is refused, by this node or the other.
 	Join(network, address string) error
 	// JoinContext is Join that waits no longer than ctx for the first link. What goes on afterwards ends with Close.

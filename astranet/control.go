@@ -225,6 +225,7 @@ func (l *link) heardAll() {
 	defer n.mu.Unlock()
 	l.complete = true
 	l.peer.sweepLocked()
+	n.changedLocked()
 }
 
 // sweepLocked forgets services that no link tells of any more. It is called with node.mu held.

@@ -32,12 +32,41 @@ func (n *node) JoinContext(ctx context.Context, network, address string) error {
 	n.start()
 	err := n.join(ctx, network, address)
 	if err == nil {
+		n.waitTold(ctx)
 		return nil
 	}
 	if n.ctx.Err() != nil {
 		err = ErrNodeClosed
 	}
 	return &net.OpError{Op: "join", Net: network, Addr: namedAddr{network, address}, Err: bare(err)}
+}
+
+// toldPatience is how long Join waits for a new neighbour to tell its services.
+const toldPatience = time.Second
+
+// waitTold waits until all neighbours have told their services, so that Services has them when Join returns. One that does not is not
+// waited for long.
+func (n *node) waitTold(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, toldPatience)
+	defer cancel()
+	for {
+		n.mu.Lock()
+		next, told := n.linked, true
+		for _, p := range n.peers {
+			told = told && !slices.ContainsFunc(p.links, func(l *link) bool { return !l.complete })
+		}
+		n.mu.Unlock()
+		if told {
+			return
+		}
+		select {
+		case <-next:
+		case <-n.ctx.Done():
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (n *node) join(ctx context.Context, network, address string) error {
