@@ -215,10 +215,10 @@ func testLookup(w *world) {
 		_ = d.Close()
 		_ = b.Close()
 	}
-	testLookupNothing(w, a)
+	wantLookupNothing(w, a)
 }
 
-func testLookupNothing(w *world, a *virtnet.Host) {
+func wantLookupNothing(w *world, a *virtnet.Host) {
 	for _, lookup := range []func() error{
 		func() error { _, err := a.LookupHost(w.ctx, "nohost"); return err },
 		func() error { _, err := a.LookupNetIP(w.ctx, "ip4", "α"); return err },
