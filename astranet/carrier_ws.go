@@ -135,7 +135,12 @@ type wsSource struct {
 }
 
 func (s *wsSource) Addr() net.Addr { return namedAddr{"ws", s.Listener.Addr().String() + s.path} }
-func (s *wsSource) Close() error   { return s.server.Close() }
+
+func (s *wsSource) Close() error {
+	err := s.server.Close()
+	_ = s.Listener.Close() // which the server does not know if it has not served yet
+	return err
+}
 
 func (s *wsSource) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path != s.path {
@@ -209,6 +214,12 @@ func (n *node) serveWS(w http.ResponseWriter, r *http.Request) {
 // mayServe forbids what can be known to come from other machines, if they could be anybody, and browsers: what a page
 // of another site says is not what its reader wants.
 func (n *node) mayServe(r *http.Request) error {
+	switch {
+	case n.invalid != nil:
+		return n.invalid
+	case n.isClosed():
+		return ErrNodeClosed
+	}
 	if r.Header.Get("Origin") != "" {
 		return errors.New("links are between nodes, not for browsers")
 	}

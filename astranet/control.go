@@ -209,10 +209,15 @@ func (l *link) heardOf(s ServiceId, there bool) error {
 		delete(p.services, s)
 		in.remove(s)
 	}
-	if there && l.up {
-		l.known[s] = struct{}{}
-	} else {
-		delete(l.known, s)
+	if there {
+		if l.up {
+			l.known[s] = struct{}{}
+		}
+		return nil
+	}
+	delete(l.known, s)
+	for _, other := range p.links { // or what one link tells and another takes back would pile up
+		delete(other.known, s)
 	}
 	return nil
 }
@@ -223,6 +228,9 @@ func (l *link) heardAll() {
 	n := l.node
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if l.complete {
+		return // it was said before, and to look through all services is much work for four bytes
+	}
 	l.complete = true
 	l.peer.sweepLocked()
 	n.changedLocked()

@@ -3,6 +3,7 @@ package astranet_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -274,4 +275,48 @@ func TestRevokedByFile(t *testing.T) {
 	if _, err := b.DialContext(ctx, "", "svc"); err == nil {
 		t.Error("it can still dial")
 	}
+}
+
+// renewer is a network whose second dial is refused for good, while the node gets another certificate.
+type renewer struct {
+	dials chan time.Time
+	renew func()
+}
+
+func (renewer) Network() string { return "renewer" }
+func (renewer) Name() string    { return "" }
+
+func (r renewer) Dial(context.Context, string) (net.Conn, error) {
+	r.dials <- time.Now()
+	if len(r.dials) != 2 {
+		return nil, errors.New("not now")
+	}
+	r.renew()
+	return nil, astranet.ErrDenied
+}
+
+func (renewer) Close() error { return nil }
+
+func (renewer) Listen(context.Context, string) (xnet.Listener, error) {
+	return nil, errors.ErrUnsupported
+}
+
+// Who is refused for good tries again at once if its certificate has been replaced meanwhile.
+func TestRenewedWhileRefused(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := authority(t)
+		m := enrol(t, a, "c", 0)
+		r := renewer{make(chan time.Time, 100), func() { m.renew(t, a, 0) }}
+		n := newNode(t, astranet.Config{Credentials: m.creds, Networks: []xnet.Networker{r}})
+		if err := n.Join("renewer", "x"); err == nil {
+			t.Error("joined")
+		}
+		time.Sleep(20 * time.Second)
+		<-r.dials
+		if second, third := <-r.dials, <-r.dials; third.Sub(second) > time.Second {
+			t.Errorf("the next dial was %v after the one that was refused", third.Sub(second))
+		}
+		n.Close()
+	})
 }

@@ -110,8 +110,7 @@ func middle(t *testing.T, to string, change func(c, s net.Conn)) (addr string, d
 				defer c.Close()
 				s, err := net.Dial("tcp", to)
 				if err != nil {
-					t.Error(err)
-					return
+					return // the node is closed, and a Join has come once more
 				}
 				defer s.Close()
 				change(c, s)
@@ -260,7 +259,9 @@ func TestHostileMember(t *testing.T) {
 	eventually(t, "the bank's service", func() bool { return len(s.Services()) == 1 })
 
 	// Another's: the frame has no room for whose it is, so it is the sender's, which may not have it.
-	astranet.Announce(evil, 1, astranet.ServiceId{Service: "accounts", Host: 2, Port: 80, Node: "bank"}, astranet.ServiceId{Service: "accounts.prod", Port: 81},
+	astranet.Announce(evil, 1, astranet.ServiceId{Service: "accounts", Host: 2, Port: 80, Node: "bank"})
+	js.want(t, "There may be others service=accounts node=evil (AAAAAAAAAAM)")
+	astranet.Announce(evil, 1, astranet.ServiceId{Service: "accounts.prod", Port: 81},
 		astranet.ServiceId{Service: "mine", Host: 2, Port: 82, Node: "bank"}, astranet.ServiceId{Service: "two\nlines", Port: 83},
 		astranet.ServiceId{Service: "a:b", Port: 84}, astranet.ServiceId{Service: strings.Repeat("x", 201), Port: 85},
 		astranet.ServiceId{Service: strings.Repeat("x", 250), Port: 86}, astranet.ServiceId{Service: strings.Repeat("x", 255), Port: 87})
@@ -274,7 +275,6 @@ func TestHostileMember(t *testing.T) {
 		t.Errorf("services %+v, want %+v", got, want)
 	}
 
-	js.want(t, "There may be others service=accounts node=evil (AAAAAAAAAAM)")
 	if n := js.count("a service is passed over"); n != 1 {
 		t.Errorf("%d lines about what it may not have, want 1", n)
 	}

@@ -245,12 +245,16 @@ func (k *keeper) tell(err error) {
 	}
 }
 
-// pause waits for d, or until the node has other credentials: with these it may be let in.
-func (k *keeper) pause(d time.Duration) {
-	var changed <-chan struct{}
+// changed is closed when the node has other credentials: with these it may be let in.
+func (k *keeper) changed() <-chan struct{} {
 	if c := k.join.node.set.Credentials; c != nil {
-		changed = c.Changed()
+		return c.Changed()
 	}
+	return nil
+}
+
+// pause waits for d, or until changed is closed.
+func (k *keeper) pause(d time.Duration, changed <-chan struct{}) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -264,9 +268,12 @@ func (k *keeper) pause(d time.Duration) {
 func (k *keeper) run() {
 	backoff := firstBackoff
 	for k.ctx.Err() == nil {
-		began := time.Now()
+		began, changed := time.Now(), k.changed() // before the try, which may still show the old ones
 		err := k.try()
 		was := k.isLinked()
+		if was {
+			changed = k.changed() // what changed while there was a link is no reason to hurry: others may have lost theirs, too
+		}
 		k.setLinked(false)
 		k.tell(err)
 		if was && time.Since(began) > backoff {
@@ -281,7 +288,7 @@ func (k *keeper) run() {
 		case k.join.lost <- struct{}{}:
 		default:
 		}
-		k.pause(jitter(wait))
+		k.pause(jitter(wait), changed)
 		backoff = min(2*backoff, mostBackoff)
 	}
 	k.tell(ErrNodeClosed)

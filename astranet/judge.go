@@ -74,8 +74,14 @@ func (l *link) rivalLocked(p *peer) (verdict, *link) {
 	if slices.ContainsFunc(p.pending, keeps) {
 		return verdict{linkDuplicate, ""}, nil
 	}
+	if l.standby && len(p.links)+len(p.pending) >= mostLinks {
+		return verdict{linkBusy, fmt.Sprintf("there are %d links with it already", mostLinks)}, nil
+	}
 	return verdict{}, nil
 }
+
+// mostLinks is how many links there may be with a node, standbys included. Others could make any number of these.
+const mostLinks = 8
 
 // keepsLocked tells whether l, which is there, makes another one of the same process a duplicate. Of two that are dialled at once both
 // ends keep the one dialled by the lower id. Of two that one node has dialled it keeps the older, as long as that lives

@@ -14,11 +14,11 @@ type listener struct {
 	node    *node
 	addr    Addr
 	service string // full name; empty if it has none
-	unwatch func() bool
 
 	mu      sync.Mutex
 	cond    sync.Cond
-	waiting []incoming // from first on
+	unwatch func() bool // nil if no context ends it
+	waiting []incoming  // from first on
 	first   int
 	cause   error     // why it is closed, nil while it is not
 	pruned  time.Time // when dials that were given up were looked for
@@ -56,9 +56,18 @@ func (n *node) BindContext(ctx context.Context, network, hp string) (net.Listene
 		return nil, e
 	}
 	if ctx.Done() != nil {
-		l.unwatch = context.AfterFunc(ctx, func() { _ = l.Close() })
+		l.watch(ctx)
 	}
 	return l, nil
+}
+
+// watch has ctx end the listener, which the node's Close may be doing at this moment.
+func (l *listener) watch(ctx context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cause == nil {
+		l.unwatch = context.AfterFunc(ctx, func() { _ = l.Close() })
+	}
 }
 
 // bind finds a port, and makes the service known.
@@ -220,11 +229,11 @@ func (l *listener) end(cause error) {
 		n.announceLocked(l.id(), false)
 	}
 	n.mu.Unlock()
+	l.mu.Lock()
+	l.cause = cause
 	if l.unwatch != nil {
 		l.unwatch()
 	}
-	l.mu.Lock()
-	l.cause = cause
 	waiting := l.waiting[l.first:]
 	l.waiting, l.first = nil, 0
 	l.cond.Broadcast()

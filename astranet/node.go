@@ -48,7 +48,7 @@ type node struct {
 	waiting  *halfOpen
 	refusals logLimit
 
-	mu        sync.Mutex // the innermost but for those of RegistryStorage; never held while waiting
+	mu        sync.Mutex // the innermost but for those of RegistryStorage and of package mux; never held while waiting
 	closed    bool
 	listeners map[uint32]*listener
 	named     int              // how many of them have a service
@@ -69,6 +69,7 @@ func newNode(s settings) *node {
 		listeners: make(map[uint32]*listener),
 		peers:     make(map[uint64]*peer),
 		linked:    make(chan struct{}),
+		waiting:   newHalfOpen(s.halfOpen()),
 	}
 	n.lastPort.Store(firstPort)
 	n.ctx, n.stop = context.WithCancel(context.Background())
@@ -85,7 +86,6 @@ func (n *node) start() error {
 			n.name = c.Self().Name
 		}
 		n.log = n.log.With("node", nodeText(n.id, n.name))
-		n.waiting = newHalfOpen(n.set.halfOpen())
 		if n.invalid = n.set.check(); n.invalid != nil {
 			n.log.Error("the node does not work", "why", n.invalid)
 			return

@@ -83,9 +83,10 @@ func (n *node) peerLocked(id uint64, name string) *peer {
 	return p
 }
 
-// forgetLocked forgets the peer if it has neither links nor sessions. It is called with mu held.
+// forgetLocked forgets the peer if it has neither links nor sessions. The node itself it keeps: a dial that has got it may be about to
+// open a session, which Close must find. It is called with mu held.
 func (n *node) forgetLocked(p *peer) {
-	if len(p.pending)+len(p.links)+len(p.sessions) == 0 && !p.opening && n.peers[p.id] == p {
+	if p.id != n.id && len(p.pending)+len(p.links)+len(p.sessions) == 0 && !p.opening && n.peers[p.id] == p {
 		delete(n.peers, p.id)
 	}
 }

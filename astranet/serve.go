@@ -62,6 +62,9 @@ func (n *node) request(s *session, st *mux.Stream) {
 	slow := time.AfterFunc(answerPatience, func() { _ = st.Reset(codeUnknown) })
 	q, code, err := readRequest(st)
 	if !slow.Stop() || err != nil {
+		if s.mux.Err() != nil {
+			return // a reset could overtake the word that the session has ended, upon which the dialler tries again
+		}
 		_ = st.Reset(codeUnknown)
 		_ = st.Close()
 		return
